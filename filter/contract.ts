@@ -1,0 +1,165 @@
+// The bodies of docs/contract.md, read and written. Pure: no host calls here.
+import { decode, encode } from './protocol/base64';
+import { Bytes } from './protocol/bytes';
+import { Failure, failureOf } from './protocol/failure';
+import { Terms } from './protocol/terms';
+
+/** A body of flat lines, `key: base64`. */
+export class Fields {
+  /** False where any line has another form. */
+  valid: bool = true;
+  private readonly keys: Bytes[] = [];
+  private readonly values64: Bytes[] = [];
+
+  constructor(body: Bytes) {
+    let start = 0;
+    for (let end = body.indexOf(0x0a); end >= 0; end = body.indexOf(0x0a, start)) {
+      this.add(body.slice(start, end));
+      start = end + 1;
+    }
+    if (start < body.length) this.valid = false;
+  }
+
+  private add(line: Bytes): void {
+    const colon = line.indexOf(0x3a);
+    if (colon < 1 || line.at(colon + 1) != 0x20) {
+      this.valid = false;
+      return;
+    }
+    const value = line.slice(colon + 2, line.length);
+    if (decode(value) == null) this.valid = false;
+    this.keys.push(line.slice(0, colon));
+    this.values64.push(value);
+  }
+
+  has(key: string): bool {
+    return this.indexOf(key, 0) >= 0;
+  }
+
+  /** The value in base64, or nothing. */
+  base64(key: string): Bytes {
+    const index = this.indexOf(key, 0);
+    return index < 0 ? new Bytes() : this.values64[index];
+  }
+
+  /** The value, or nothing. */
+  value(key: string): Bytes {
+    return decoded(this.base64(key));
+  }
+
+  values(key: string): Bytes[] {
+    const found: Bytes[] = [];
+    for (let i = this.indexOf(key, 0); i >= 0; i = this.indexOf(key, i + 1)) found.push(decoded(this.values64[i]));
+    return found;
+  }
+
+  /** A decimal number from 0 to 2,147,483,647, or -1. */
+  number(key: string): i32 {
+    const digits = this.value(key);
+    let number: i64 = digits.length > 0 && digits.length <= 10 ? 0 : -1;
+    for (let i = 0; i < digits.length && number >= 0; i++) {
+      const digit = digits.at(i) - 0x30;
+      number = digit < 0 || digit > 9 ? -1 : number * 10 + digit;
+    }
+    return number > i32.MAX_VALUE ? -1 : <i32>number;
+  }
+
+  private indexOf(key: string, from: i32): i32 {
+    for (let i = from; i < this.keys.length; i++) {
+      if (this.keys[i].equals(key)) return i;
+    }
+    return -1;
+  }
+}
+
+function decoded(base64: Bytes): Bytes {
+  const value = decode(base64);
+  return value == null ? new Bytes() : value;
+}
+
+/** One line of a request body. */
+export function field(key: string, value: Bytes): Bytes {
+  return Bytes.of(`${key}: `).append(encode(value)).text('\n');
+}
+
+/** Where a connection goes, and what it is held to. One answer of POST /v1/sessions, never mixed with another. */
+export class Route {
+  id: Bytes = new Bytes();
+  relay: bool = false;
+  addresses: Bytes[] = [];
+  /** TLS to this name, or to this IP literal; neither: plain. */
+  sni: Bytes = new Bytes();
+  san: Bytes = new Bytes();
+  terms: Terms = new Terms();
+  deadlineMs: i32 = 30000;
+  /** Connections of the listener that this worker may hold. */
+  limit: i32 = 1;
+  keepSeconds: i32 = 0;
+  /** There is no way: the reason, for the app. */
+  failure: Failure = Failure.none;
+  failureText: string = '';
+
+  get tls(): bool {
+    return this.sni.length > 0 || this.san.length > 0;
+  }
+
+  static none(failure: Failure, text: string): Route {
+    const route = new Route();
+    route.failure = failure;
+    route.failureText = text;
+    return route;
+  }
+}
+
+/** Reads an answer of POST /v1/sessions; one that is not of the contract's form becomes a route of failure `internal`. */
+export function routeFrom(body: Bytes): Route {
+  const fields = new Fields(body);
+  if (!fields.valid) return Route.none(Failure.internal, 'malformed answer of sidecar-auth');
+  if (fields.has('failure')) {
+    const none = Route.none(failureOf(fields.value('failure')), fields.value('text').toString());
+    none.terms.destination = fields.value('destination').toString();
+    return none;
+  }
+  return completeRoute(fields);
+}
+
+function completeRoute(fields: Fields): Route {
+  const route = new Route();
+  route.id = fields.value('route');
+  route.relay = fields.value('to').equals('relay');
+  route.addresses = fields.values('address');
+  route.sni = fields.value('sni');
+  route.san = fields.value('san');
+  route.deadlineMs = fields.number('deadline');
+  route.limit = fields.number('limit');
+  route.keepSeconds = fields.number('keep');
+  route.terms = termsFrom(fields);
+  if (isComplete(route, fields)) return route;
+  return Route.none(Failure.internal, 'incomplete answer of sidecar-auth');
+}
+
+function isComplete(route: Route, fields: Fields): bool {
+  const login = fields.value('login');
+  if (route.id.length == 0 || route.deadlineMs < 1 || route.limit < 1 || route.keepSeconds < 0) return false;
+  if (!route.relay && (!fields.value('to').equals('direct') || route.addresses.length < 1)) return false;
+  if (login.equals('basic')) return fields.has('user') && fields.has('password') && fields.has('plain');
+  return login.equals('none');
+}
+
+function termsFrom(fields: Fields): Terms {
+  const terms = new Terms();
+  terms.destination = fields.value('destination').toString();
+  terms.login = !fields.value('login').equals('none');
+  terms.user = fields.value('user');
+  terms.password = fields.value('password');
+  terms.user64 = fields.base64('user');
+  terms.password64 = fields.base64('password');
+  terms.plain64 = fields.base64('plain');
+  terms.hello = fields.value('hello');
+  terms.preauth = fields.value('greeting').equals('preauth');
+  if (fields.has('app.user')) {
+    terms.appUser = fields.value('app.user');
+    terms.appPassword = fields.value('app.password');
+  }
+  return terms;
+}

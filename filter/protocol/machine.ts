@@ -1,0 +1,405 @@
+import { Bytes } from './bytes';
+import { clean, Failure, nameOf } from './failure';
+import {
+  APP_COMMANDS,
+  APP_HELD,
+  APP_LINE,
+  APP_LOGINS,
+  REPLY_TEXT,
+  SERVER_LINE,
+  SERVER_LINES,
+  SERVER_TEXT,
+} from './limits';
+import { SaslServer, SaslState } from './sasl/server';
+import { Terms } from './terms';
+
+/** In the order in which a connection goes through them. */
+export enum Phase {
+  /** The server has not greeted. Nothing may be sent to it. */
+  greeting,
+  /** Nothing is outstanding: the app's next line decides. */
+  ready,
+  /** The server owes an answer. */
+  waiting,
+  /** A failure is to be said in place of the server's next bytes. */
+  doomed,
+  /** The failure is said; what the server still sends is swallowed until it closes. */
+  closing,
+  /** The bytes of both sides pass unread. */
+  over,
+}
+
+/** The server's own words, in the short form that an error text may hold. */
+export function serverSaid(line: Bytes): string {
+  return `the server said: ${clean(line.toString(), SERVER_TEXT)}`;
+}
+
+const APP_CLOSED =
+  'the application closed its sending side before the login was complete; keep it open until the answer (nc without -N)';
+
+/**
+ * The login part of one mail connection, without sockets, clocks and host: events go in (`fromApp`, `fromServer`, ...),
+ * and after each event the caller takes what stands in `toServer` and `toApp` and looks at `phase`.
+ *
+ * Two rules come from Envoy. Bytes for the app are produced only during an event of the server's side, for only there
+ * can they be put in: a reply of our own needs a carrier, a harmless command whose answer it replaces. And after the app's end of stream
+ * one single write to the server is possible.
+ */
+export abstract class Machine {
+  readonly toServer: Bytes = new Bytes();
+  readonly toApp: Bytes = new Bytes();
+  phase: Phase = Phase.greeting;
+  failure: Failure = Failure.none;
+  failureText: string = '';
+  /** The real login succeeded, or there is none to do. */
+  loggedIn: bool = false;
+
+  /** What the app sent and nobody has taken. */
+  protected readonly app: Bytes = new Bytes();
+  protected readonly server: Bytes = new Bytes();
+  /** The app has seen a greeting. */
+  protected greeted: bool = false;
+  /** The app's login that is under way. */
+  protected sasl: SaslServer | null = null;
+  /** The reply that replaces the carrier's answer. */
+  protected carried: string = '';
+  /** A login of the app's own was answered with success. */
+  protected appLoggedIn: bool = false;
+  /** The refusal at hand is for a login that did not come, not for a wrong one. */
+  protected appLoginMissing: bool = false;
+
+  private appScanned: i32 = 0;
+  private serverScanned: i32 = 0;
+  private lineEnd: i32 = 0;
+  private appEnded: bool = false;
+  private speaking: bool = false;
+  private farewellSaid: bool = false;
+  private commands: i32 = 0;
+  private refusedLogins: i32 = 0;
+  private loginRequested: bool = false;
+  /** A failure's reply that came ready-made from sidecar-auth. */
+  private readyMade: string = '';
+  private answerLines: i32 = 0;
+
+  constructor(protected readonly terms: Terms) {
+    this.loggedIn = !terms.login;
+  }
+
+  // What each protocol defines.
+
+  protected abstract onGreeting(line: Bytes): void;
+  /** A line of the app while nothing is outstanding; the handler takes it by `takeLine` or leaves it for the server. */
+  protected abstract onCommand(line: Bytes): void;
+  protected abstract onAnswer(line: Bytes): void;
+  /** A line of the server that nobody asked for. */
+  protected abstract onUnsolicited(line: Bytes): void;
+  /** Sends the command whose answer carries a reply of ours. */
+  protected abstract sendCarrier(): void;
+  /** Begins the real login; `onLoggedIn` follows. */
+  protected abstract startLogin(): void;
+  protected abstract farewell(): string;
+  /** The failure as one correct reply, in place of a greeting or of an answer. */
+  protected abstract failureReply(text: string): string;
+  protected abstract challengeReply(challenge: string): string;
+  protected abstract saslReply(state: SaslState): string;
+  /** The app's login is refused, or missing where the listener demands one. */
+  protected abstract appLoginReply(text: string): string;
+  protected abstract successReply(): string;
+
+  // Events.
+
+  fromApp(bytes: Bytes): void {
+    if (this.phase == Phase.over) this.toServer.append(bytes);
+    if (this.phase >= Phase.doomed) return;
+    this.app.append(bytes);
+    if (this.app.length > APP_HELD) this.fail(Failure.limit, 'more than 256 KiB before the login was complete');
+    else this.advance();
+  }
+
+  appEnd(): void {
+    this.appEnded = true;
+    this.advance();
+  }
+
+  fromServer(bytes: Bytes): void {
+    if (this.phase == Phase.closing) return;
+    this.speaking = true;
+    this.server.append(bytes);
+    this.readServer();
+    this.advance();
+    this.endOfServerEvent();
+  }
+
+  serverEnd(): void {
+    if (this.phase >= Phase.closing) return;
+    this.speaking = true;
+    this.farewellSaid = true;
+    if (this.phase == Phase.greeting)
+      this.fail(Failure.server_greeting, 'the server closed the connection before its greeting');
+    else if (this.phase == Phase.waiting)
+      this.fail(Failure.server_unavailable, `the server closed the connection${this.during()}`);
+    else if (this.phase == Phase.ready) this.phase = Phase.over;
+    this.endOfServerEvent();
+  }
+
+  /** The time for the greeting or for the login is up. The farewell makes a server that still lives answer, which carries the error. */
+  deadline(): void {
+    if (this.phase == Phase.greeting) this.fail(Failure.server_greeting, 'the server did not greet in time');
+    else if (this.phase == Phase.waiting)
+      this.fail(Failure.server_unavailable, `the server did not answer in time${this.during()}`);
+    else return;
+    this.sendFarewell();
+  }
+
+  /** What answers is not the server: its first bytes are replaced by the failure, and nothing is sent there. */
+  fallback(failure: Failure, text: string): void {
+    this.farewellSaid = true;
+    this.fail(failure, text);
+  }
+
+  // For the protocols.
+
+  protected fail(failure: Failure, text: string): void {
+    if (this.phase >= Phase.doomed) return;
+    const nothingOutstanding = this.phase == Phase.ready;
+    this.failure = failure;
+    this.failureText = text;
+    this.phase = Phase.doomed;
+    if (nothingOutstanding && !this.speaking) this.sendFarewell();
+  }
+
+  /** Sends a command of ours, or the app's, and waits for the answer. False: it could not be sent, and the failure is on its way. */
+  protected send(command: Bytes): bool {
+    if (this.appEnded) {
+      this.fail(Failure.protocol, APP_CLOSED);
+      return false;
+    }
+    this.toServer.append(command);
+    this.phase = Phase.waiting;
+    this.answerLines = 0;
+    return true;
+  }
+
+  protected sendText(command: string): bool {
+    return this.send(Bytes.of(command));
+  }
+
+  /** Says `reply` to the app: at once where the server's event carries it, else in place of a carrier's answer. */
+  protected answer(reply: string): void {
+    if (this.speaking) {
+      this.toApp.text(reply);
+      return;
+    }
+    this.carried = reply;
+    this.sendCarrier();
+  }
+
+  protected sayCarried(): void {
+    this.toApp.text(this.carried);
+    this.carried = '';
+    this.phase = Phase.ready;
+  }
+
+  /** Takes the line that `onCommand` was given out of what is held. */
+  protected takeLine(): void {
+    this.app.drop(this.lineEnd);
+    this.lineEnd = 0;
+  }
+
+  /** Everything that is held goes to the server, unchanged, and from here on both sides pass. */
+  protected handOver(): void {
+    this.toServer.append(this.app);
+    this.app.clear();
+    this.phase = Phase.over;
+  }
+
+  /** The app's command needs the session of the real login: log in first where that is not done. */
+  protected release(): void {
+    if (this.terms.demandsLogin && !this.appLoggedIn) {
+      this.appLoginMissing = true;
+      this.refuseApp('log in first: this address demands a login');
+    } else if (this.loggedIn) this.handOver();
+    else this.startLogin();
+  }
+
+  /** After the real login: answer the app's own one, or let its held command go. */
+  protected onLoggedIn(): void {
+    this.loggedIn = true;
+    this.phase = Phase.ready;
+    if (this.loginRequested) this.acceptApp();
+    else this.handOver();
+  }
+
+  /** The app has asked for a login of its own with these values, complete. */
+  protected onAppLogin(user: Bytes, password: Bytes): void {
+    if (!this.terms.accepts(user, password)) {
+      this.appLoginMissing = false;
+      this.refuseApp('wrong user name or password');
+    } else if (this.loggedIn) {
+      this.acceptApp();
+    } else {
+      this.loginRequested = true;
+      this.startLogin();
+    }
+  }
+
+  protected startSasl(mechanism: Bytes, initial: Bytes | null): void {
+    const sasl = new SaslServer(mechanism, this.terms);
+    this.sasl = sasl;
+    if (initial != null) sasl.start(initial);
+    this.continueSasl(sasl);
+  }
+
+  /** One place for "too many": the answer of the server that has lines without end. */
+  protected countAnswerLine(): void {
+    this.answerLines += 1;
+    if (this.answerLines > SERVER_LINES) this.fail(Failure.limit, 'the server sent an answer of more than 128 lines');
+  }
+
+  /** What is awaited, for error texts: " during ...". */
+  protected during(): string {
+    return '';
+  }
+
+  /** The server greets with a refusal. One of sidecar-auth's own is passed on as it is: it names destination and failure. */
+  protected refusedGreeting(line: Bytes): void {
+    const text = line.toString();
+    this.fail(Failure.server_greeting, serverSaid(line));
+    if (text.includes(' postern: ')) this.readyMade = text;
+  }
+
+  // Inside.
+
+  private acceptApp(): void {
+    this.loginRequested = false;
+    this.appLoggedIn = true;
+    this.answer(this.successReply());
+  }
+
+  private refuseApp(text: string): void {
+    this.refusedLogins += 1;
+    if (this.refusedLogins >= APP_LOGINS) {
+      this.fail(Failure.app_login, text);
+      return;
+    }
+    this.takeLine();
+    this.answer(this.appLoginReply(this.errorText(Failure.app_login, text)));
+  }
+
+  private continueSasl(sasl: SaslServer): void {
+    if (sasl.state == SaslState.challenge) {
+      this.answer(this.challengeReply(sasl.challenge));
+      return;
+    }
+    this.sasl = null;
+    if (sasl.state == SaslState.done) this.onAppLogin(sasl.user, sasl.password);
+    else this.answer(this.saslReply(sasl.state));
+  }
+
+  private advance(): void {
+    while (this.phase == Phase.ready) {
+      const line = this.nextAppLine();
+      if (line == null) break;
+      this.onAppLine(line);
+    }
+    if (this.phase != Phase.ready || !this.appEnded) return;
+    if (this.app.length == 0) this.phase = Phase.over;
+    else this.fail(Failure.protocol, 'the last command is not ended by CRLF');
+  }
+
+  private onAppLine(line: Bytes): void {
+    const sasl = this.sasl;
+    this.commands += 1;
+    if (this.commands > APP_COMMANDS) {
+      this.fail(Failure.limit, 'more than 64 commands before the login');
+    } else if (sasl != null) {
+      this.takeLine();
+      sasl.respond(line);
+      this.continueSasl(sasl);
+    } else if (line.ends(' HTTP/1.1') || line.ends(' HTTP/1.0')) {
+      // A web page can make a browser send this to a local address, with mail commands of its choice in the body.
+      this.fail(Failure.protocol, 'this is no web server');
+    } else {
+      this.onCommand(line);
+    }
+  }
+
+  private nextAppLine(): Bytes | null {
+    if (this.app.at(0) == 0x16) {
+      this.fail(Failure.protocol, 'the application started TLS; this address is for plain connections');
+      return null;
+    }
+    const end = this.app.indexOf(0x0a, this.appScanned);
+    if (end < 0) {
+      this.appScanned = this.app.length;
+      if (this.app.length > APP_LINE) this.fail(Failure.limit, 'a line of more than 40 KiB before the login');
+      return null;
+    }
+    this.appScanned = 0;
+    if (this.app.at(end - 1) != 0x0d) {
+      this.fail(Failure.protocol, 'a command must end in CRLF, not in LF alone (nc -C)');
+      return null;
+    }
+    if (end > APP_LINE) {
+      this.fail(Failure.limit, 'a line of more than 40 KiB before the login');
+      return null;
+    }
+    this.lineEnd = end + 1;
+    return this.app.slice(0, end - 1);
+  }
+
+  private readServer(): void {
+    while (this.phase < Phase.doomed) {
+      const line = this.nextServerLine();
+      if (line == null) return;
+      if (this.phase == Phase.greeting) this.onGreeting(line);
+      else if (this.phase == Phase.waiting) this.onAnswer(line);
+      else this.onUnsolicited(line);
+    }
+  }
+
+  private nextServerLine(): Bytes | null {
+    const end = this.server.indexOf(0x0a, this.serverScanned);
+    if (end > SERVER_LINE || (end < 0 && this.server.length > SERVER_LINE)) {
+      this.fail(Failure.limit, 'the server sent a line of more than 8 KiB');
+      return null;
+    }
+    if (end < 0) {
+      this.serverScanned = this.server.length;
+      return null;
+    }
+    this.serverScanned = 0;
+    if (this.server.at(end - 1) != 0x0d) {
+      this.fail(Failure.protocol, 'the server sent a line that does not end in CRLF');
+      return null;
+    }
+    const line = this.server.slice(0, end - 1);
+    this.server.drop(end + 1);
+    return line;
+  }
+
+  private endOfServerEvent(): void {
+    if (this.phase == Phase.doomed) this.sayFailure();
+    if (this.phase == Phase.over) this.toApp.append(this.server);
+    if (this.phase >= Phase.closing) this.server.clear();
+    this.speaking = false;
+  }
+
+  private sayFailure(): void {
+    const text = this.errorText(this.failure, this.failureText);
+    this.toApp.text(this.readyMade != '' ? `${this.readyMade}\r\n` : this.failureReply(text));
+    this.sendFarewell();
+    this.app.clear();
+    this.phase = Phase.closing;
+  }
+
+  private sendFarewell(): void {
+    if (this.farewellSaid) return;
+    this.farewellSaid = true;
+    this.toServer.text(this.farewell());
+  }
+
+  private errorText(failure: Failure, text: string): string {
+    return clean(`postern: ${this.terms.destination}: ${nameOf(failure)}: ${text}`, REPLY_TEXT);
+  }
+}

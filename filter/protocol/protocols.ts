@@ -1,0 +1,14 @@
+import { Bytes } from './bytes';
+import { Machine } from './machine';
+import { SmtpMachine } from './smtp/machine';
+import { Terms } from './terms';
+
+/** The machine for `smtp`, `imap` or `pop3`; anything else was refused when the listener was configured. */
+export function machineFor(protocol: Bytes, terms: Terms): Machine {
+  if (protocol.equals('imap')) return new SmtpMachine(terms);
+  return new SmtpMachine(terms);
+}
+
+export function isProtocol(name: Bytes): bool {
+  return name.equals('smtp') || name.equals('imap') || name.equals('pop3');
+}

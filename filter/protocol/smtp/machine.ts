@@ -1,0 +1,245 @@
+import { Bytes } from '../bytes';
+import { Failure } from '../failure';
+import { COMMAND_LINE } from '../limits';
+import { Machine, Phase, serverSaid } from '../machine';
+import { Mechanism, mechanismName, SaslClient } from '../sasl/client';
+import { SaslState } from '../sasl/server';
+import { Capability } from './capability';
+import { Command, Verb } from './command';
+import { codeOf, greetingCodeOf } from './error';
+import { ReplyLine } from './reply';
+
+/** Which answer is awaited. */
+enum Step {
+  none,
+  /** EHLO, the app's or our own */
+  ehlo,
+  /** HELO, after a server that knows no EHLO */
+  helo,
+  /** a command of the app that passes, with its answer */
+  pass,
+  /** NOOP, whose answer carries a reply of ours */
+  carrier,
+  /** AUTH, until the server decides */
+  auth,
+}
+
+/** Mail submission: RFC 5321, RFC 4954 (AUTH). */
+export class SmtpMachine extends Machine {
+  private step: Step = Step.none;
+  /** The server's answer to EHLO, once it is whole. */
+  private capability: Capability | null = null;
+  private heard: Capability = new Capability();
+  private client: SaslClient | null = null;
+  /** The app's EHLO or HELO, while the app waits for its answer. */
+  private hello: Command | null = null;
+
+  // The app's side.
+
+  protected onCommand(line: Bytes): void {
+    const command = new Command(line);
+    if (command.verb == Verb.other) this.release();
+    else if (command.verb == Verb.quit) this.handOver();
+    else this.onOwnCommand(command);
+  }
+
+  /** Commands that are answered, or passed one by one, before the server's part begins. */
+  private onOwnCommand(command: Command): void {
+    this.takeLine();
+    if (command.verb == Verb.starttls) this.answer('502 5.5.1 this address is for plain connections\r\n');
+    else if (command.verb == Verb.auth) this.onAuth(command);
+    else if (command.verb == Verb.neutral) this.pass(command.line);
+    else this.onHello(command);
+  }
+
+  private onHello(command: Command): void {
+    const known = this.capability;
+    if (known == null) {
+      this.hello = command;
+      this.sendHello('EHLO', command.argument(0));
+      return;
+    }
+    // A second EHLO would be refused by some servers (OpenSMTPD: 503).
+    this.answer(command.verb == Verb.helo ? known.helo() : known.rewritten());
+  }
+
+  private onAuth(command: Command): void {
+    const initial = command.argument(1);
+    if (this.appLoggedIn) this.answer('503 5.5.1 already logged in\r\n');
+    else this.startSasl(command.argument(0), initial.length > 0 ? initial : null);
+  }
+
+  private pass(line: Bytes): void {
+    this.step = Step.pass;
+    this.send(new Bytes().append(line).text('\r\n'));
+  }
+
+  protected sendCarrier(): void {
+    this.step = Step.carrier;
+    this.sendText('NOOP\r\n');
+  }
+
+  protected startLogin(): void {
+    if (this.capability == null) this.sendHello('EHLO', this.terms.hello);
+    else this.authenticate();
+  }
+
+  private sendHello(verb: string, name: Bytes): void {
+    this.step = verb == 'EHLO' ? Step.ehlo : Step.helo;
+    this.heard = new Capability();
+    this.send(
+      Bytes.of(verb)
+        .text(' ')
+        .append(name.length > 0 ? name : this.terms.hello)
+        .text('\r\n'),
+    );
+  }
+
+  // The server's side.
+
+  protected onGreeting(line: Bytes): void {
+    const reply = new ReplyLine(line);
+    this.countAnswerLine();
+    if (reply.code == 0) {
+      this.fail(Failure.server_greeting, 'the server did not greet in SMTP');
+    } else if (reply.kind != 2) {
+      this.refusedGreeting(line);
+    } else {
+      this.toApp.append(line).text('\r\n');
+      if (!reply.last) return;
+      this.greeted = true;
+      this.phase = Phase.ready;
+    }
+  }
+
+  protected onAnswer(line: Bytes): void {
+    const reply = new ReplyLine(line);
+    this.countAnswerLine();
+    if (reply.code == 0) this.fail(Failure.protocol, `the server's answer is no SMTP reply${this.during()}`);
+    else if (this.step == Step.pass) this.onPassed(reply);
+    else if (reply.code == 421) this.fail(Failure.server_unavailable, serverSaid(line));
+    else if (this.step == Step.carrier) this.onCarrier(reply);
+    else if (this.step == Step.auth) this.onAuthReply(reply);
+    else this.onHelloReply(reply);
+  }
+
+  protected onUnsolicited(line: Bytes): void {
+    if (new ReplyLine(line).code == 421) this.fail(Failure.server_unavailable, serverSaid(line));
+    else this.fail(Failure.protocol, 'the server spoke without being asked');
+  }
+
+  private onPassed(reply: ReplyLine): void {
+    this.toApp.append(reply.line).text('\r\n');
+    if (reply.last) this.phase = Phase.ready;
+  }
+
+  private onCarrier(reply: ReplyLine): void {
+    if (reply.last) this.sayCarried();
+  }
+
+  private onHelloReply(reply: ReplyLine): void {
+    this.heard.add(reply.text);
+    if (!reply.last) return;
+    if (reply.kind == 2) this.onHelloDone();
+    else if (reply.kind == 5 && this.step == Step.ehlo) this.onEhloRefused();
+    else this.fail(Failure.server_unavailable, serverSaid(reply.line));
+  }
+
+  /** A server of before RFC 1869 (1995), or something in between that masks EHLO. */
+  private onEhloRefused(): void {
+    const hello = this.hello;
+    this.sendHello('HELO', hello != null ? hello.argument(0) : this.terms.hello);
+  }
+
+  private onHelloDone(): void {
+    const hello = this.hello;
+    this.capability = this.heard;
+    this.hello = null;
+    this.phase = Phase.ready;
+    if (hello == null) this.authenticate();
+    else this.answer(hello.verb == Verb.helo ? this.heard.helo() : this.heard.rewritten());
+  }
+
+  // The login at the server.
+
+  private authenticate(): void {
+    const capability = this.capability;
+    if (!this.terms.login || capability == null) {
+      this.onLoggedIn();
+      return;
+    }
+    if (capability.mechanism == Mechanism.none) {
+      this.fail(Failure.mechanism, 'the server offers neither AUTH PLAIN nor AUTH LOGIN');
+      return;
+    }
+    this.sendAuth(new SaslClient(capability.mechanism, this.terms));
+  }
+
+  private sendAuth(client: SaslClient): void {
+    const command = Bytes.of(`AUTH ${mechanismName(client.mechanism)}`);
+    const initial = client.initialResponse;
+    if (initial != null && command.length + 1 + initial.length + 2 <= COMMAND_LINE) {
+      command.text(' ').append(initial);
+      client.sentInitialResponse();
+    }
+    this.client = client;
+    this.step = Step.auth;
+    this.send(command.text('\r\n'));
+  }
+
+  private onAuthReply(reply: ReplyLine): void {
+    if (!reply.last) return;
+    if (reply.kind == 2) this.onLoggedIn();
+    else if (reply.code == 334) this.onChallenge();
+    else if (reply.kind == 4) this.fail(Failure.server_unavailable, serverSaid(reply.line));
+    else this.fail(Failure.rejected, serverSaid(reply.line));
+  }
+
+  private onChallenge(): void {
+    const client = this.client;
+    const response = client != null ? client.next() : null;
+    if (response == null) this.fail(Failure.protocol, 'the server asked for more than the mechanism has to say');
+    else this.send(new Bytes().append(response).text('\r\n'));
+  }
+
+  // Wording.
+
+  protected during(): string {
+    switch (this.step) {
+      case Step.ehlo:
+        return ' during EHLO';
+      case Step.helo:
+        return ' during HELO';
+      case Step.auth:
+        return ' during AUTH';
+      default:
+        return '';
+    }
+  }
+
+  protected farewell(): string {
+    return 'QUIT\r\n';
+  }
+
+  protected failureReply(text: string): string {
+    return `${this.greeted ? codeOf(this.failure) : greetingCodeOf(this.failure)} ${text}\r\n`;
+  }
+
+  protected challengeReply(challenge: string): string {
+    return `334 ${challenge}\r\n`;
+  }
+
+  protected saslReply(state: SaslState): string {
+    if (state == SaslState.cancelled) return '501 5.7.0 login cancelled\r\n';
+    if (state == SaslState.unknownMechanism) return '504 5.5.4 mechanism not offered\r\n';
+    return '501 5.5.2 malformed response\r\n';
+  }
+
+  protected appLoginReply(text: string): string {
+    return `${this.appLoginMissing ? '530 5.7.0' : '535 5.7.8'} ${text}\r\n`;
+  }
+
+  protected successReply(): string {
+    return '235 2.7.0 logged in\r\n';
+  }
+}

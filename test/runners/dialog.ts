@@ -1,0 +1,140 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
+
+export type Side = 'app' | 'server';
+
+export type Event =
+  | { kind: 'says'; side: Side; bytes: Buffer }
+  | { kind: 'ends'; side: Side }
+  | { kind: 'deadline' }
+  /** What must have come out since the event before. */
+  | { kind: 'expect'; received: Record<Side, string> }
+  | { kind: 'over' }
+  | { kind: 'failure'; code: string };
+
+export interface Dialog {
+  name: string;
+  protocol: 'smtp' | 'imap' | 'pop3';
+  login: { user: string; password: string } | undefined;
+  app: { user: string; password: string } | undefined;
+  preauth: boolean;
+  unreachable: string | undefined;
+  events: Event[];
+}
+
+const ROOT = join(import.meta.dirname, '..', 'dialogs');
+const ESCAPES: Record<string, string> = { r: '\r', n: '\n', '0': '\0', t: '\t', '\\': '\\' };
+/** Stands for any characters of one line; no dialog has this character of its own. */
+const ANYTHING = '\u{f000}';
+
+export function readDialogs(protocol: Dialog['protocol']): Dialog[] {
+  const folder = join(ROOT, protocol);
+  const files = readdirSync(folder).filter((name) => name.endsWith('.dialog'));
+  return files.sort().map((name) => parse(protocol, name, readFileSync(join(folder, name), 'utf8')));
+}
+
+/** Whether `actual` is what a dialog expects. */
+export function matches(expected: string, actual: string): boolean {
+  return patternOf(expected).test(actual);
+}
+
+/** The expectation in a readable form. */
+export function shown(expected: string): string {
+  return expected.replaceAll(ANYTHING, '{*}');
+}
+
+function patternOf(expected: string): RegExp {
+  const parts = expected.split(ANYTHING).map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'));
+  return new RegExp(`^${parts.join('[^\\r\\n]*')}$`);
+}
+
+function parse(protocol: Dialog['protocol'], file: string, text: string): Dialog {
+  const lines = text.split('\n');
+  const start = lines.indexOf('---');
+  if (start < 0 || !text.startsWith('# ')) throw new Error(`${file}: wants a comment, settings, '---' and events`);
+  const settings = new Map(lines.slice(0, start).filter(isContent).map(setting));
+  return {
+    name: basename(file, '.dialog'),
+    protocol,
+    login: settings.get('login') === 'none' ? undefined : pair(settings.get('login') ?? 'alice secret'),
+    app: settings.has('app') ? pair(settings.get('app') ?? '') : undefined,
+    preauth: settings.get('greeting') === 'preauth',
+    unreachable: settings.get('unreachable'),
+    events: merge(
+      lines
+        .slice(start + 1)
+        .filter(isContent)
+        .map((line) => event(file, line)),
+    ),
+  };
+}
+
+function isContent(line: string): boolean {
+  return line.trim() !== '' && !line.startsWith('#');
+}
+
+function setting(line: string): [string, string] {
+  const [, key, value] = /^(login|app|greeting|unreachable): (.+)$/.exec(line) ?? [];
+  if (key === undefined || value === undefined) throw new Error(`no setting: ${line}`);
+  return [key, value];
+}
+
+function pair(value: string): { user: string; password: string } {
+  const [user = '', password = ''] = value.split(' ').map(escapes);
+  return { user, password };
+}
+
+function event(file: string, line: string): Event {
+  const [, side, arrow, text] = /^(app|server)([<>]) *(.*)$/.exec(line) ?? [];
+  if (side !== undefined) return message(side as Side, arrow === '>', lineOf(text ?? ''));
+  const [, ender] = /^(app|server) ends$/.exec(line) ?? [];
+  if (ender !== undefined) return { kind: 'ends', side: ender as Side };
+  const [, code] = /^failure (\w+)$/.exec(line) ?? [];
+  if (code !== undefined) return { kind: 'failure', code };
+  if (line === 'over' || line === 'deadline') return { kind: line };
+  throw new Error(`${file}: no event: ${line}`);
+}
+
+function message(side: Side, says: boolean, text: string): Event {
+  if (says) return { kind: 'says', side, bytes: Buffer.from(text, 'latin1') };
+  return { kind: 'expect', received: { app: '', server: '', [side]: text } };
+}
+
+function lineOf(text: string): string {
+  const unfolded = text
+    .replace(/\{base64:([^}]*)\}/g, (_, value: string) => Buffer.from(escapes(value), 'latin1').toString('base64'))
+    .replace(/\{([^{}*]+)\*(\d+)\}/g, (_, part: string, times: string) => escapes(part).repeat(Number(times)))
+    .replaceAll('{*}', ANYTHING);
+  return unfolded.endsWith('\\') && !unfolded.endsWith('\\\\')
+    ? escapes(unfolded.slice(0, -1))
+    : `${escapes(unfolded)}\r\n`;
+}
+
+function escapes(text: string): string {
+  return text.replace(/\\(x[0-9a-fA-F]{2}|.)/g, (_, code: string) =>
+    code.startsWith('x') ? String.fromCharCode(Number.parseInt(code.slice(1), 16)) : (ESCAPES[code] ?? code),
+  );
+}
+
+/** Consecutive lines of one kind are one event; an expectation follows every event, if only "nothing". */
+function merge(events: Event[]): Event[] {
+  const merged: Event[] = [];
+  for (const next of events) {
+    const last = merged.at(-1);
+    if (next.kind === 'says' && last?.kind === 'says' && last.side === next.side) {
+      last.bytes = Buffer.concat([last.bytes, next.bytes]);
+    } else if (next.kind === 'expect' && last?.kind === 'expect') {
+      last.received.app += next.received.app;
+      last.received.server += next.received.server;
+    } else {
+      if (isInput(last) && next.kind !== 'expect') merged.push({ kind: 'expect', received: { app: '', server: '' } });
+      merged.push(next);
+    }
+  }
+  if (isInput(merged.at(-1))) merged.push({ kind: 'expect', received: { app: '', server: '' } });
+  return merged;
+}
+
+export function isInput(event: Event | undefined): boolean {
+  return event?.kind === 'says' || event?.kind === 'ends' || event?.kind === 'deadline';
+}

@@ -1,0 +1,79 @@
+// The protocol machines as a module without imports, for the runner that drives them from dialogs (pure-machine.ts).
+import { routeFrom } from '../../filter/contract';
+import { Bytes } from '../../filter/protocol/bytes';
+import { failureOf, nameOf } from '../../filter/protocol/failure';
+import { Machine, Phase } from '../../filter/protocol/machine';
+import { machineFor } from '../../filter/protocol/protocols';
+import { Terms } from '../../filter/protocol/terms';
+
+let input: Bytes = new Bytes();
+let output: Bytes = new Bytes();
+let machine: Machine = machineFor(Bytes.of('smtp'), new Terms());
+
+/** Room for `length` bytes, which the next call reads. */
+export function reserve(length: i32): usize {
+  input = new Bytes();
+  for (let i = 0; i < length; i++) input.push(0);
+  return input.address;
+}
+
+/** A new machine; the input is an answer of POST /v1/sessions. */
+export function start(protocol: i32): void {
+  const names: string[] = ['smtp', 'imap', 'pop3'];
+  machine = machineFor(Bytes.of(names[protocol]), routeFrom(input).terms);
+}
+
+export function fromApp(): void {
+  machine.fromApp(input);
+}
+
+export function appEnd(): void {
+  machine.appEnd();
+}
+
+export function fromServer(): void {
+  machine.fromServer(input);
+}
+
+export function serverEnd(): void {
+  machine.serverEnd();
+}
+
+export function deadline(): void {
+  machine.deadline();
+}
+
+/** The input is `<failure> <text>`. */
+export function fallback(): void {
+  const space = input.indexOf(0x20);
+  machine.fallback(failureOf(input.slice(0, space)), input.slice(space + 1, input.length).toString());
+}
+
+/** Takes what is for the server (0), for the app (1), or the failure's code (2); its length follows by `outputLength`. */
+export function take(which: i32): usize {
+  output = new Bytes();
+  if (which == 2) {
+    output.text(nameOf(machine.failure));
+  } else {
+    const source = which == 0 ? machine.toServer : machine.toApp;
+    output.append(source);
+    source.clear();
+  }
+  return output.address;
+}
+
+export function outputLength(): i32 {
+  return output.length;
+}
+
+export function isOver(): bool {
+  return machine.phase == Phase.over;
+}
+
+export function isClosing(): bool {
+  return machine.phase == Phase.closing;
+}
+
+export function isLoggedIn(): bool {
+  return machine.loggedIn;
+}
