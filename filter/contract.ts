@@ -95,6 +95,8 @@ export class Route {
   /** Connections of the listener that this worker may hold. */
   limit: i32 = 1;
   keepSeconds: i32 = 0;
+  /** The state of sidecar-auth that the answer is of: BOOT.N. */
+  since: Bytes = new Bytes();
   /** There is no way: the reason, for the app. */
   failure: Failure = Failure.none;
   failureText: string = '';
@@ -133,6 +135,7 @@ function completeRoute(fields: Fields): Route {
   route.deadlineMs = fields.number('deadline');
   route.limit = fields.number('limit');
   route.keepSeconds = fields.number('keep');
+  route.since = fields.value('since');
   route.terms = termsFrom(fields);
   if (isComplete(route, fields)) return route;
   return Route.none(Failure.internal, 'incomplete answer of sidecar-auth');

@@ -91,6 +91,10 @@ export class Bytes {
     return -1;
   }
 
+  same(other: Bytes): bool {
+    return this.length == other.length && memory.compare(this.address, other.address, this.length) == 0;
+  }
+
   equals(text: string): bool {
     return this.length == text.length && this.startsWith(text);
   }

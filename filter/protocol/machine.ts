@@ -31,7 +31,7 @@ export enum Phase {
 
 /** The server's own words, in the short form that an error text may hold. */
 export function serverSaid(line: Bytes): string {
-  return `the server said: ${clean(line.toString(), SERVER_TEXT)}`;
+  return `the server said: ${clean(line.slice(0, SERVER_TEXT).toString(), SERVER_TEXT)}`;
 }
 
 const APP_CLOSED =
@@ -147,14 +147,22 @@ export abstract class Machine {
     if (this.phase == Phase.greeting) this.fail(Failure.server_greeting, 'the server did not greet in time');
     else if (this.phase == Phase.waiting)
       this.fail(Failure.server_unavailable, `the server did not answer in time${this.during()}`);
-    else return;
-    this.sendFarewell();
+    if (this.phase == Phase.doomed) this.sendFarewell();
+  }
+
+  /** The VM holds more for its connections than it can. */
+  overload(): void {
+    this.fail(Failure.limit, 'too many bytes of applications wait for their logins');
   }
 
   /** What answers is not the server: its first bytes are replaced by the failure, and nothing is sent there. */
   fallback(failure: Failure, text: string): void {
     this.farewellSaid = true;
     this.fail(failure, text);
+  }
+
+  get heldBytes(): i32 {
+    return this.app.length;
   }
 
   // For the protocols.
@@ -213,6 +221,20 @@ export abstract class Machine {
     this.phase = Phase.over;
   }
 
+  /** The app may talk to the server: nothing has to come before it. */
+  protected get mayPass(): bool {
+    return this.loggedIn && (this.appLoggedIn || !this.terms.demandsLogin);
+  }
+
+  /** The app has ended and one write is left. A command whose answer we would rewrite joins it by `deliver` instead of being asked for alone. */
+  protected get lastWrite(): bool {
+    return this.appEnded && this.mayPass;
+  }
+
+  protected deliver(line: Bytes): void {
+    this.toServer.append(line).text('\r\n');
+  }
+
   /** The app's command needs the session of the real login: log in first where that is not done. */
   protected release(): void {
     if (this.terms.demandsLogin && !this.appLoggedIn) {
@@ -234,7 +256,7 @@ export abstract class Machine {
   protected onAppLogin(user: Bytes, password: Bytes): void {
     if (!this.terms.accepts(user, password)) {
       this.appLoginMissing = false;
-      this.refuseApp('wrong user name or password');
+      this.refuseApp('wrong user name or password for this address');
     } else if (this.loggedIn) {
       this.acceptApp();
     } else {
@@ -283,7 +305,7 @@ export abstract class Machine {
       return;
     }
     this.takeLine();
-    this.answer(this.appLoginReply(this.errorText(Failure.app_login, text)));
+    this.answer(this.appLoginReply(text));
   }
 
   private continueSasl(sasl: SaslServer): void {
@@ -319,6 +341,9 @@ export abstract class Machine {
     } else if (line.ends(' HTTP/1.1') || line.ends(' HTTP/1.0')) {
       // A web page can make a browser send this to a local address, with mail commands of its choice in the body.
       this.fail(Failure.protocol, 'this is no web server');
+    } else if (line.indexOf(0x0d) >= 0 || line.indexOf(0) >= 0) {
+      // Where a server takes a bare CR for a line's end, this would be two commands, and only the first was looked at.
+      this.fail(Failure.protocol, 'a command holds a NUL or a bare CR');
     } else {
       this.onCommand(line);
     }

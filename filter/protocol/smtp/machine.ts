@@ -31,6 +31,12 @@ export class SmtpMachine extends Machine {
   private capability: Capability | null = null;
   private heard: Capability = new Capability();
   private client: SaslClient | null = null;
+  /** The server waits for a SASL response. */
+  private challenged: bool = false;
+  /** Lines of a greeting or answer for the app that is not whole yet. */
+  private passing: Bytes = new Bytes();
+  /** The server's refusal so far: some tell the reason in the first of several lines. */
+  private refusal: Bytes = new Bytes();
   /** The app's EHLO or HELO, while the app waits for its answer. */
   private hello: Command | null = null;
 
@@ -39,7 +45,7 @@ export class SmtpMachine extends Machine {
   protected onCommand(line: Bytes): void {
     const command = new Command(line);
     if (command.verb == Verb.other) this.release();
-    else if (command.verb == Verb.quit) this.handOver();
+    else if (command.verb == Verb.quit && !this.terms.demandsLogin) this.handOver();
     else this.onOwnCommand(command);
   }
 
@@ -49,18 +55,21 @@ export class SmtpMachine extends Machine {
     if (command.verb == Verb.starttls) this.answer('502 5.5.1 this address is for plain connections\r\n');
     else if (command.verb == Verb.auth) this.onAuth(command);
     else if (command.verb == Verb.neutral) this.pass(command.line);
+    else if (command.verb == Verb.quit) this.pass(Bytes.of('QUIT'));
     else this.onHello(command);
   }
 
   private onHello(command: Command): void {
     const known = this.capability;
-    if (known == null) {
+    if (this.lastWrite) {
+      this.deliver(command.line);
+    } else if (known == null) {
       this.hello = command;
       this.sendHello('EHLO', command.argument(0));
-      return;
+    } else {
+      // A second EHLO would be refused by some servers (OpenSMTPD: 503).
+      this.answer(command.verb == Verb.helo ? known.helo() : known.rewritten());
     }
-    // A second EHLO would be refused by some servers (OpenSMTPD: 503).
-    this.answer(command.verb == Verb.helo ? known.helo() : known.rewritten());
   }
 
   private onAuth(command: Command): void {
@@ -70,6 +79,10 @@ export class SmtpMachine extends Machine {
   }
 
   private pass(line: Bytes): void {
+    if (this.lastWrite) {
+      this.deliver(line);
+      return;
+    }
     this.step = Step.pass;
     this.send(new Bytes().append(line).text('\r\n'));
   }
@@ -105,7 +118,7 @@ export class SmtpMachine extends Machine {
     } else if (reply.kind != 2) {
       this.refusedGreeting(line);
     } else {
-      this.toApp.append(line).text('\r\n');
+      this.passOn(reply);
       if (!reply.last) return;
       this.greeted = true;
       this.phase = Phase.ready;
@@ -129,8 +142,16 @@ export class SmtpMachine extends Machine {
   }
 
   private onPassed(reply: ReplyLine): void {
-    this.toApp.append(reply.line).text('\r\n');
+    this.passOn(reply);
     if (reply.last) this.phase = Phase.ready;
+  }
+
+  /** The app gets a reply whole or not at all: a failure in the middle of one would be no reply. */
+  private passOn(reply: ReplyLine): void {
+    this.passing.append(reply.line).text('\r\n');
+    if (!reply.last) return;
+    this.toApp.append(this.passing);
+    this.passing.clear();
   }
 
   private onCarrier(reply: ReplyLine): void {
@@ -188,18 +209,22 @@ export class SmtpMachine extends Machine {
   }
 
   private onAuthReply(reply: ReplyLine): void {
+    this.refusal.append(reply.line).text(' ');
     if (!reply.last) return;
+    const said = this.refusal;
+    this.refusal = new Bytes();
     if (reply.kind == 2) this.onLoggedIn();
     else if (reply.code == 334) this.onChallenge();
-    else if (reply.kind == 4) this.fail(Failure.server_unavailable, serverSaid(reply.line));
-    else this.fail(Failure.rejected, serverSaid(reply.line));
+    else if (reply.kind == 4) this.fail(Failure.server_unavailable, serverSaid(said));
+    else this.fail(Failure.rejected, serverSaid(said));
   }
 
   private onChallenge(): void {
     const client = this.client;
     const response = client != null ? client.next() : null;
+    this.challenged = true;
     if (response == null) this.fail(Failure.protocol, 'the server asked for more than the mechanism has to say');
-    else this.send(new Bytes().append(response).text('\r\n'));
+    else if (this.send(new Bytes().append(response).text('\r\n'))) this.challenged = false;
   }
 
   // Wording.
@@ -217,8 +242,9 @@ export class SmtpMachine extends Machine {
     }
   }
 
+  /** Within an exchange "*" ends it first (RFC 4954 section 4), or QUIT would be taken for a response. */
   protected farewell(): string {
-    return 'QUIT\r\n';
+    return this.challenged ? '*\r\nQUIT\r\n' : 'QUIT\r\n';
   }
 
   protected failureReply(text: string): string {

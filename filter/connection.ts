@@ -1,0 +1,277 @@
+import { Route } from './contract';
+import { attempts, connectFailure, isAtFallback, pointAt, pointAtAddress, pointAtFallback } from './envoy-route';
+import { tellRejection } from './helper';
+import {
+  Action,
+  actOn,
+  Buffer,
+  closeDownstream,
+  continueDownstream,
+  Level,
+  log,
+  now,
+  readBuffer,
+  replaceBuffer,
+} from './host/host';
+import { FAREWELL, HELD_BY_VM } from './limits';
+import { Listener } from './listener';
+import { countFailure, countLogin } from './metrics';
+import { Bytes } from './protocol/bytes';
+import { clean, Failure, nameOf } from './protocol/failure';
+import { REPLY_TEXT, SERVER_TEXT } from './protocol/limits';
+import { Machine, Phase } from './protocol/machine';
+import { machineFor } from './protocol/protocols';
+import { vm } from './vm';
+
+const MILLISECOND: u64 = 1000000;
+const ALL: i32 = i32.MAX_VALUE;
+
+/** One connection of an app: its machine, driven by the host's callbacks, until the login is done. */
+export class Connection {
+  /** When it must be looked at, in nanoseconds since 1970; 0: it need not. */
+  deadline: u64 = 0;
+  /** Stands in the VM's list of running deadlines. */
+  watched: bool = false;
+  /** The server (or the fallback) has spoken. */
+  private connected: bool = false;
+  private machine: Machine | null = null;
+  private route: Route | null = null;
+  /** What this connection has added to `vm.held`. */
+  private held: i32 = 0;
+  private appEnded: bool = false;
+  private failed: bool = false;
+  private loginPending: bool = false;
+  /** The bytes pass, or nobody is there any more. */
+  finished: bool = false;
+
+  constructor(
+    readonly context: u32,
+    readonly listener: Listener,
+  ) {}
+
+  // The host's callbacks.
+
+  /** The app is here. Without a kept route it waits, with Envoy's connection to the server. */
+  onNewConnection(): Action {
+    const kept = this.listener.keptRoute;
+    if (kept == null) return vm.waitForRoute(this) ? Action.pause : Action.go;
+    this.use(kept);
+    vm.begun(this);
+    return Action.go;
+  }
+
+  /** The route that the connection was paused for. */
+  onRoute(route: Route): void {
+    if (this.finished) return;
+    actOn(this.context);
+    this.use(route);
+    continueDownstream();
+    vm.begun(this);
+  }
+
+  /** The route could not even be asked for. */
+  onNoRoute(route: Route): void {
+    this.use(route);
+  }
+
+  onAppData(length: i32, end: bool): Action {
+    const machine = this.machine;
+    if (this.finished) return Action.go;
+    if (end) this.appEnded = true;
+    // Without a route the bytes stay with Envoy, which stops reading when there are many.
+    if (machine == null) return Action.pause;
+    this.takeAppData(machine, length);
+    if (end) machine.appEnd();
+    return this.afterAppEvent(machine);
+  }
+
+  onServerData(length: i32, end: bool): void {
+    const machine = this.machine;
+    if (machine == null || (length == 0 && !end)) return;
+    if (!this.connected) this.onFirstBytes(machine);
+    if (length > 0) machine.fromServer(readBuffer(Buffer.upstream, length));
+    if (end) machine.serverEnd();
+    replaceBuffer(Buffer.upstream, length, machine.toApp);
+    machine.toApp.clear();
+    this.afterEvent(machine);
+  }
+
+  /** `deadline` has come: a last try to get the error across, then a bare close. */
+  onDeadline(): void {
+    const machine = this.machine;
+    if (machine == null) return;
+    actOn(this.context);
+    if (machine.phase < Phase.closing) machine.deadline();
+    const farewell = machine.toServer.length > 0;
+    // The list that it stood in is made anew now.
+    this.watched = false;
+    const sent = this.afterEvent(machine);
+    if (farewell && sent) this.startClock(FAREWELL);
+    else closeDownstream();
+  }
+
+  onGone(): void {
+    this.listener.open -= 1;
+    this.finish();
+  }
+
+  /** Attempt 1 at the server has begun: from here on tcp_proxy reads where attempt 2 goes. */
+  onAttemptBegun(): void {
+    const route = this.route;
+    if (route == null || this.connected) return;
+    actOn(this.context);
+    if (!route.relay && pointAtAddress(route, 1)) vm.watchAttempts(this);
+    else pointAtFallback(this.listener.protocol);
+  }
+
+  /** Two addresses: true once the second one's attempt has begun, or there is nothing left to see. */
+  checkAttempts(): bool {
+    if (this.connected || this.route == null) return true;
+    actOn(this.context);
+    if (attempts() < 2) return false;
+    pointAtFallback(this.listener.protocol);
+    return true;
+  }
+
+  // Inside.
+
+  private use(route: Route): void {
+    const machine = machineFor(this.listener.protocol, route.terms);
+    this.route = route;
+    this.machine = machine;
+    this.loginPending = route.terms.login;
+    this.startClock(route.deadlineMs);
+    if (route.failure != Failure.none) this.turnAway(machine, route.failure, route.failureText);
+    else if (this.listener.open > route.limit) this.turnAway(machine, Failure.limit, 'too many connections');
+    else if (!pointAt(route)) this.turnAway(machine, Failure.internal, 'Envoy did not take the route');
+    // Bytes that came before the route must not be in Envoy's buffer when it goes on: they would reach the server.
+    this.takeAppData(machine, ALL);
+    if (this.appEnded) machine.appEnd();
+  }
+
+  private turnAway(machine: Machine, failure: Failure, text: string): void {
+    pointAtFallback(this.listener.protocol);
+    this.connected = true;
+    machine.fallback(failure, text);
+    this.onFailure(machine);
+  }
+
+  private onFirstBytes(machine: Machine): void {
+    this.connected = true;
+    if (!isAtFallback()) return;
+    const reason = connectFailure();
+    const route = this.route;
+    if (route == null || route.relay) machine.fallback(Failure.internal, 'the relay of sidecar-auth does not answer');
+    else if (isTlsFailure(reason)) machine.fallback(Failure.tls, tlsText(route, reason));
+    else machine.fallback(Failure.connect, connectText(route));
+  }
+
+  private takeAppData(machine: Machine, length: i32): void {
+    if (length == 0) return;
+    const bytes = readBuffer(Buffer.downstream, length);
+    if (bytes.length == 0) return;
+    replaceBuffer(Buffer.downstream, bytes.length, new Bytes());
+    machine.fromApp(bytes);
+    this.countHeld(machine.heldBytes);
+    if (vm.held > HELD_BY_VM) machine.overload();
+  }
+
+  private countHeld(bytes: i32): void {
+    vm.held += bytes - this.held;
+    this.held = bytes;
+  }
+
+  private afterAppEvent(machine: Machine): Action {
+    if (machine.phase == Phase.over) {
+      replaceBuffer(Buffer.downstream, 0, machine.toServer);
+      this.settle(machine);
+      return Action.go;
+    }
+    this.afterEvent(machine);
+    return Action.pause;
+  }
+
+  /** Sends what the machine has for the server. False: it could not be sent, for the app has not spoken yet. */
+  private afterEvent(machine: Machine): bool {
+    const toServer = machine.toServer;
+    const sent = toServer.length == 0 || replaceBuffer(Buffer.downstream, 0, toServer);
+    const goesOn = sent && (toServer.length > 0 || (machine.phase == Phase.over && this.appEnded));
+    this.settle(machine);
+    if (goesOn) continueDownstream();
+    return sent;
+  }
+
+  /** All bookkeeping before the host is called again: that call may end the connection. */
+  private settle(machine: Machine): void {
+    machine.toServer.clear();
+    if (this.loginPending && machine.loggedIn) this.onLogin();
+    if (machine.phase == Phase.over) this.finish();
+    else if (machine.phase >= Phase.doomed) this.onFailure(machine);
+    else if (machine.phase == Phase.ready) this.stopClock();
+    else this.keepClock();
+  }
+
+  private onLogin(): void {
+    this.loginPending = false;
+    countLogin(this.listener.protocol);
+  }
+
+  private onFailure(machine: Machine): void {
+    const route = this.route;
+    if (machine.phase == Phase.closing) this.startClock(FAREWELL);
+    else this.keepClock();
+    if (this.failed || route == null) return;
+    this.failed = true;
+    countFailure(this.listener.protocol, machine.failure);
+    log(
+      Level.warn,
+      `postern: ${route.terms.destination}: ${nameOf(machine.failure)}: ${clean(machine.failureText, REPLY_TEXT)}`,
+    );
+    if (machine.failure != Failure.rejected) return;
+    this.listener.dropRoute(route);
+    tellRejection(route.id, clean(machine.failureText, SERVER_TEXT));
+  }
+
+  /** From here on the bytes pass, and nothing of the login is kept. */
+  private finish(): void {
+    this.finished = true;
+    this.countHeld(0);
+    this.stopClock();
+    this.machine = null;
+    this.route = null;
+  }
+
+  private startClock(milliseconds: i32): void {
+    this.deadline = now() + <u64>milliseconds * MILLISECOND;
+    if (this.watched) return;
+    this.watched = true;
+    vm.watch(this);
+  }
+
+  /** The clock that runs goes on: the login as a whole has one deadline. */
+  private keepClock(): void {
+    const route = this.route;
+    if (this.deadline == 0 && route != null) this.startClock(route.deadlineMs);
+  }
+
+  private stopClock(): void {
+    this.deadline = 0;
+  }
+}
+
+function isTlsFailure(reason: string): bool {
+  return reason.includes('TLS') || reason.includes('SSL') || reason.includes('CERTIFICATE');
+}
+
+function serverOf(route: Route): string {
+  return route.addresses.length > 0 ? route.addresses[route.addresses.length - 1].toString() : '';
+}
+
+function tlsText(route: Route, reason: string): string {
+  const name = route.sni.length > 0 ? route.sni.toString() : route.san.toString();
+  return `no trusted TLS connection to ${name} at ${serverOf(route)}: ${reason}`;
+}
+
+function connectText(route: Route): string {
+  return `no connection to ${serverOf(route)}`;
+}
