@@ -1,0 +1,70 @@
+import { statSync } from 'node:fs';
+import { BlockList, isIP } from 'node:net';
+import { dirname } from 'node:path';
+import type { Section } from './section.ts';
+
+/** `host` is an IP literal without brackets, in its shortest form; `mode` the permission bits of a Unix socket. */
+export type Address = { host: string; port: number } | { path: string; mode: number };
+
+/** sun_path of Linux has 108 octets, the last one is NUL (unix(7)). */
+const PATH_LIMIT = 107;
+
+const loopback = new BlockList();
+loopback.addSubnet('127.0.0.0', 8, 'ipv4');
+loopback.addAddress('::1', 'ipv6');
+
+/** Whether only this machine reaches it. The wildcard addresses are not: they are every address. */
+export function isLoopback(host: string): boolean {
+  return loopback.check(host, isIP(host) === 6 ? 'ipv6' : 'ipv4');
+}
+
+/** `ip:port`, `[ip6]:port` or a Unix socket's path: the form in which an address is compared, hashed and shown. */
+export function addressText(address: Address): string {
+  return 'path' in address ? address.path : hostPort(address.host, address.port);
+}
+
+export function hostPort(host: string, port: number): string {
+  return isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** Keys `address` and `mode` of a listener. */
+export function readAddress(section: Section): Address | undefined {
+  const text = section.required('address');
+  const mode = readMode(section);
+  if (text === undefined) return undefined;
+  if (text.includes('/')) return readPath(section, text, mode ?? 0o600);
+  if (section.has('mode')) section.mistake('mode', 'is for Unix sockets only');
+  const parts = /^(?:\[([^\]]*)\]|([^:]*)):(\d{1,5})$/.exec(text);
+  const host = parts?.[1] ?? parts?.[2] ?? '';
+  const port = Number(parts?.[3] ?? 0);
+  if (!isIP(host)) return section.mistake('address', FORM);
+  if (port < 1 || port > 65535) return section.mistake('address', 'its port must be a number from 1 to 65535');
+  return { host: shortest(host), port };
+}
+
+const FORM =
+  'must be IP:PORT, [IPv6]:PORT or the path of a Unix socket with a / in it (127.0.0.1 in place of localhost)';
+
+/** `::1` and `0:0:0:0:0:0:0:1` are one address (RFC 5952). */
+function shortest(host: string): string {
+  return isIP(host) === 6 ? new URL(`http://[${host.replace(/%.*/, '')}]`).hostname.slice(1, -1) : host;
+}
+
+function readMode(section: Section): number | undefined {
+  const text = section.text('mode');
+  if (text === undefined) return undefined;
+  return /^0?[0-7]{3}$/.test(text)
+    ? Number.parseInt(text, 8)
+    : section.mistake('mode', 'must be three octal digits, for example "0660"');
+}
+
+function readPath(section: Section, text: string, mode: number): Address | undefined {
+  const path = section.absolute(text);
+  if (Buffer.byteLength(path) > PATH_LIMIT) {
+    return section.mistake('address', `a Unix socket's path has at most ${PATH_LIMIT} octets, ${path} has more`);
+  }
+  if (!statSync(dirname(path), { throwIfNoEntry: false })?.isDirectory()) {
+    return section.mistake('address', `the folder ${dirname(path)} must exist`);
+  }
+  return { path, mode };
+}

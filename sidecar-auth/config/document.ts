@@ -1,0 +1,81 @@
+import { readFileSync, statSync } from 'node:fs';
+import { LineCounter, parseDocument } from 'yaml';
+import type { Mistake } from './mistakes.ts';
+import { hasForbiddenOctet, Section } from './section.ts';
+
+/** Octets of one file. A destination has some 20 lines, 10,000 listeners fit into 1 MiB. */
+const SIZE_LIMIT = 1024 * 1024;
+
+/** A file's text; a mistake (reported at `at`) where it can't be read or is too large. */
+export function readText(file: string, at: (text: string) => void): string | undefined {
+  try {
+    const stat = statSync(file);
+    if (stat.isFile() && stat.size <= SIZE_LIMIT) return readFileSync(file, 'utf8');
+    at(stat.isFile() ? `must not be larger than ${SIZE_LIMIT} octets` : `${file} is not a file`);
+  } catch (error) {
+    at(`${file} can't be read (${(error as NodeJS.ErrnoException).code})`);
+  }
+  return undefined;
+}
+
+/**
+ * A YAML or JSON file (JSON is YAML 1.2) as one section. Every scalar stays the text that stands in the file: with YAML's own
+ * types an unquoted password `0123` would become `123`.
+ */
+export function readDocument(file: string, mistakes: Mistake[]): Section | undefined {
+  const text = readText(file, (what) => mistakes.push({ file, key: '', text: what }));
+  if (text === undefined) return undefined;
+  const lines = new LineCounter();
+  // No pretty errors: they quote the file, in which passwords stand.
+  const document = parseDocument(text, {
+    schema: 'failsafe',
+    customTags: ['null'],
+    prettyErrors: false,
+    logLevel: 'error',
+    lineCounter: lines,
+  });
+  const [error] = document.errors; // the others follow from it
+  if (error) {
+    const { line, col } = lines.linePos(error.pos[0]);
+    const text = `is not valid YAML or JSON (${error.code}) at line ${line}, column ${col}`;
+    mistakes.push({ file, key: '', text });
+    return undefined;
+  }
+  const values = toValue(() => document.toJS({ mapAsMap: true }));
+  return new Section(file, '', values, mistakes);
+}
+
+/** `toJS` throws on unresolved or too many aliases: then there is no mapping, which the section reports. */
+function toValue(read: () => unknown): unknown {
+  try {
+    return read();
+  } catch {
+    return undefined;
+  }
+}
+
+/** The secret in `key`, or in the file that `<key>File` names: one newline at its end is not part of it. */
+export function readSecret(section: Section, key: string, files: string[]): string | undefined {
+  const fileKey = `${key}File`;
+  if (section.has(key) && section.has(fileKey)) return section.mistake(fileKey, `must not stand beside ${key}`);
+  const file = section.path(fileKey);
+  if (file === undefined) return checked(section, key, section.text(key));
+  files.push(file);
+  const text = readText(file, (what) => section.mistake(fileKey, what));
+  return text === undefined ? undefined : checked(section, fileKey, text.replace(/\r?\n$/, ''));
+}
+
+/** A user's name, of the contract's size. */
+export function readUser(section: Section, key: string): string | undefined {
+  return checked(section, key, section.required(key));
+}
+
+/** Octets of a user or password: the contract's limit. */
+const SECRET_LIMIT = 1024;
+
+function checked(section: Section, key: string, value: string | undefined): string | undefined {
+  if (value === undefined) return undefined;
+  if (hasForbiddenOctet(value)) return section.mistake(key, 'must not contain CR, LF, NUL or \\x01');
+  const size = Buffer.byteLength(value);
+  return size > 0 && size <= SECRET_LIMIT ? value : section.mistake(key, `must have 1 to ${SECRET_LIMIT} octets`);
+}

@@ -1,0 +1,75 @@
+import { type Address, addressText, isLoopback, readAddress } from './address.ts';
+import { readSecret, readUser } from './document.ts';
+import type { Section } from './section.ts';
+
+export interface Listener {
+  /** Name of the destination. */
+  destination: string;
+  address: Address;
+  /** What the app must log in with. */
+  app?: { user: string; password: string };
+  greeting?: 'preauth';
+  /** Connections at once. */
+  maxConnections: number;
+  /** Whether the user set it: only then the workers' shares must be even (Envoy's exact balance costs a lock per connection). */
+  maxConnectionsSet: boolean;
+  /** Where it stands in FILE, for mistakes found later: `listeners[2]`. */
+  key: string;
+}
+
+/** Far more than one app opens, far less than what Envoy's clusters are set to: an app that leaks connections harms itself only. */
+const DEFAULT_CONNECTIONS = 10_000;
+/** Envoy's clusters stand at 100,000 (envoy/), so that this limit is always the one that is met first. */
+const MOST_CONNECTIONS = 100_000;
+
+export function readListeners(sections: Section[], files: string[]): Listener[] {
+  const seen = new Map<string, string>();
+  return sections.flatMap((section, index) => {
+    const key = `listeners[${index}]`;
+    const listener = readListener(section, key, files);
+    if (!listener) return [];
+    const address = addressText(listener.address);
+    const other = seen.get(address);
+    if (other) section.mistake('address', `${address} is taken by ${other}`);
+    seen.set(address, key);
+    return [listener];
+  });
+}
+
+function readListener(section: Section, key: string, files: string[]): Listener | undefined {
+  const destination = section.required('destination');
+  const address = readAddress(section);
+  const app = readApp(section, files);
+  const greeting = section.choice('greeting', ['preauth'] as const);
+  const max = section.integer('maxConnections', 1, MOST_CONNECTIONS);
+  const open = section.flag('open');
+  section.finish();
+  if (section.has('app') && greeting)
+    section.mistake('greeting', 'preauth must not stand beside app: nobody would log in');
+  if (address && 'host' in address && !isLoopback(address.host) && !section.has('app') && !open) {
+    section.mistake(
+      'address',
+      'is not a loopback address: add app, or open: true if anyone who reaches it may send as its user',
+    );
+  }
+  if (destination === undefined || address === undefined) return undefined;
+  return {
+    destination,
+    address,
+    ...(app && { app }),
+    ...(greeting && { greeting }),
+    maxConnections: max ?? DEFAULT_CONNECTIONS,
+    maxConnectionsSet: max !== undefined,
+    key,
+  };
+}
+
+function readApp(section: Section, files: string[]): Listener['app'] {
+  const app = section.section('app');
+  if (!app) return undefined;
+  const user = readUser(app, 'user');
+  const password = readSecret(app, 'password', files);
+  if (!app.has('password') && !app.has('passwordFile')) app.mistake('password', 'or passwordFile is missing');
+  app.finish();
+  return user === undefined || password === undefined ? undefined : { user, password };
+}

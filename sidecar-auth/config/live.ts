@@ -1,0 +1,57 @@
+import type { Logger } from 'pino';
+import { type Config, readConfig } from './config.ts';
+import { type Mistake, mistakeLine } from './mistakes.ts';
+import { takeOver } from './take-over.ts';
+import { Watch } from './watch.ts';
+
+/** The configuration that is in force, following its files. */
+export class LiveConfig {
+  readonly #log: Logger;
+  readonly #onChange: (config: Config) => void;
+  readonly #watch: Watch;
+  #current: Config;
+  #reported = '';
+
+  constructor(config: Config, log: Logger, onChange: (config: Config) => void) {
+    this.#current = config;
+    this.#log = log;
+    this.#onChange = onChange;
+    this.#watch = new Watch(config, () => this.#reload());
+  }
+
+  get current(): Config {
+    return this.#current;
+  }
+
+  /** Looks at the files now, not only at the next event. */
+  check(): void {
+    this.#watch.check();
+  }
+
+  close(): void {
+    this.#watch.close();
+  }
+
+  #reload(): Config {
+    const last = this.#current;
+    const { config, mistakes } = takeOver(last, readConfig(last.file, last.directory));
+    this.#current = config;
+    this.#report(mistakes);
+    if (config.tls.additionalCAs.join('\0') !== last.tls.additionalCAs.join('\0')) {
+      this.#log.warn({ file: config.file, key: 'tls' }, 'a change of tls takes effect after a restart');
+    }
+    this.#onChange(config);
+    return config;
+  }
+
+  /** Mistakes that were there before are not logged again: folders see many events. */
+  #report(mistakes: Mistake[]): void {
+    const lines = mistakes.map(mistakeLine).join('\n');
+    if (lines === this.#reported) return;
+    this.#reported = lines;
+    for (const { file, key, text } of mistakes) this.#log.error({ file, key }, text);
+    const { file } = this.#current;
+    if (mistakes.length > 0) this.#log.warn({ file }, 'what has mistakes stays as it was');
+    else this.#log.info({ file }, 'the mistakes are gone');
+  }
+}

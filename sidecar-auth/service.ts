@@ -1,0 +1,145 @@
+import { once } from 'node:events';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import { addressText } from './config/address.ts';
+import { type Config, loadConfig, readConfig } from './config/config.ts';
+import { LiveConfig } from './config/live.ts';
+import { ConfigMistakes } from './config/mistakes.ts';
+import { takeOver } from './config/take-over.ts';
+import { Changes } from './contract/changes.ts';
+import { Counters } from './contract/counters.ts';
+import { type Answers, startContract } from './contract/server.ts';
+import type { Protocol } from './failure.ts';
+import { entries, protocols, protocolsOf } from './listeners/id.ts';
+import { Publisher, readIfThere } from './listeners/publish.ts';
+import { startRelay } from './relay/relay.ts';
+import { createResolve, type Resolve } from './route/resolve.ts';
+import { relayTarget, sessionAnswer } from './route/session.ts';
+import { RouteTable } from './route/table.ts';
+
+export interface ServiceOptions {
+  configFile: string;
+  /** Gets helper.sock, relay.sock and listeners.json. */
+  runDir: string;
+  filterFile: string;
+  /** Envoy's worker threads. */
+  workers: number;
+  log: Logger;
+  resolve?: Resolve;
+}
+
+/**
+ * Starts sidecar-auth: both sockets, the listeners file, and the watch over the configuration.
+ * @throws ConfigMistakes where the configuration is wrong
+ */
+export async function startService(options: ServiceOptions): Promise<{ close(): Promise<void> }> {
+  const { configFile, runDir, filterFile, log } = options;
+  const listenersFile = join(runDir, 'listeners.json');
+  const open = protocolsOf(readIfThere(listenersFile));
+  const config = open.size > 0 ? restarted(configFile) : loadConfig(configFile);
+  const state = new State(open, new Publisher({ listenersFile, filterFile, log }, open.keys()), log);
+  await state.apply(config);
+  const live = new LiveConfig(config, log, (next) => {
+    state.apply(next).catch((error) => log.error({ error: String(error) }, 'the listeners file could not be written'));
+  });
+  const server = await startContract(join(runDir, 'helper.sock'), answersOf(options, state, live), (error) =>
+    log.error({ error: String(error) }, 'a request met a fault'),
+  );
+  const target = (routeId: string) => relayTarget(state.table, routeId);
+  const relay = await startRelay({ socketPath: join(runDir, 'relay.sock'), target, log });
+  log.info({ listeners: state.listeners }, 'ready');
+  return {
+    close: async () => {
+      live.close();
+      state.close();
+      await relay.close();
+      server.close();
+      server.closeAllConnections();
+      await once(server, 'close');
+    },
+  };
+}
+
+/** What follows from the configuration in force. */
+class State {
+  readonly table = new RouteTable();
+  readonly changes = new Changes();
+  readonly counters = new Counters();
+  readonly #publisher: Publisher;
+  readonly #log: Logger;
+  #spoken: Map<string, Protocol>;
+
+  constructor(spoken: Map<string, Protocol>, publisher: Publisher, log: Logger) {
+    this.#spoken = spoken;
+    this.#publisher = publisher;
+    this.#log = log;
+  }
+
+  /** Routes and changes at once; resolves when Envoy's listeners are written. */
+  apply(config: Config): Promise<void> {
+    this.#spoken = protocols(config, this.#spoken);
+    const current = entries(config, this.#spoken);
+    const changed = this.table.update(current);
+    this.counters.keep(current.map(({ listenerId }) => listenerId));
+    if (changed.length > 0) this.#log.info({ listeners: changed }, 'changed');
+    this.changes.announce(changed);
+    return this.#publisher.publish(current);
+  }
+
+  get listeners(): object[] {
+    return this.table.routes.map(({ listenerId, listener }) => ({
+      id: listenerId,
+      address: addressText(listener.address),
+      destination: listener.destination,
+    }));
+  }
+
+  close(): void {
+    this.#publisher.close();
+    this.changes.close();
+  }
+}
+
+function answersOf(
+  { workers, log, resolve = createResolve() }: ServiceOptions,
+  state: State,
+  live: LiveConfig,
+): Answers {
+  const { table, changes, counters } = state;
+  return {
+    changes,
+    session: async (listenerId) => {
+      counters.session(table.ofListener(listenerId)?.listenerId);
+      const answer = await sessionAnswer(table, listenerId, resolve, workers);
+      // A failure is not kept, and so needs no state to be kept for.
+      return answer.some(([key]) => key === 'failure') ? answer : [...answer, ['since', changes.now]];
+    },
+    rejected: (routeId) => {
+      const route = table.ofId(routeId);
+      counters.rejection(route !== undefined);
+      if (!route) return false;
+      // The server's text is not logged: it may repeat what it was sent.
+      log.warn({ listener: route.listenerId, destination: route.listener.destination }, 'the server refused the login');
+      // Nothing else is kept of a password: a new one in its file is what can help.
+      live.check();
+      return true;
+    },
+    status: () => ({
+      contract: 1,
+      boot: changes.boot,
+      polls: changes.waiting,
+      listeners: state.listeners,
+      ...counters.all(),
+    }),
+  };
+}
+
+/**
+ * The configuration when sidecar-auth starts again beside a running Envoy: what was allowed while it ran (a deleted destination,
+ * a broken edit) must not keep it down now. Only FILE itself must be right.
+ */
+function restarted(file: string): Config {
+  const reading = readConfig(file);
+  if (!reading.main) throw new ConfigMistakes(reading.mistakes);
+  return takeOver({ ...reading.main, destinations: new Map(), files: [] }, reading).config;
+}

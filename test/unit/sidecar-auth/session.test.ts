@@ -1,0 +1,187 @@
+import { expect, it } from 'vitest';
+import type { Line } from '../../../sidecar-auth/contract/lines.ts';
+import { Failure } from '../../../sidecar-auth/failure.ts';
+import type { Resolve } from '../../../sidecar-auth/route/resolve.ts';
+import { relayTarget, sessionAnswer } from '../../../sidecar-auth/route/session.ts';
+import { type Entry, RouteTable } from '../../../sidecar-auth/route/table.ts';
+
+const ID = 'smtp:0123456789abcdef';
+const PROXY = { host: 'cp', port: 20004, token: { kind: 'none' } } as const;
+const DIRECT: Entry = {
+  listenerId: ID,
+  listener: {
+    destination: 'office',
+    address: { host: '127.0.0.1', port: 1 },
+    maxConnections: 10,
+    maxConnectionsSet: true,
+  },
+  protocol: 'smtp',
+  destination: {
+    name: 'office',
+    file: '/d/office.json',
+    onPremise: false,
+    protocol: 'smtp',
+    tls: true,
+    host: 'mail.example.com',
+    port: 465,
+    login: { user: 'jane', password: 'wort' },
+    hello: 'gw.example.com',
+  },
+  loginTimeout: 30,
+};
+const ONPREMISE = changed(DIRECT, { onPremise: true, tls: false, port: 25, location: 'werk' }, { connectivity: PROXY });
+
+function changed(entry: Entry, destination: object, more: Partial<Entry> = {}): Entry {
+  return {
+    ...entry,
+    ...more,
+    destination: { ...entry.destination, ...destination } as NonNullable<Entry['destination']>,
+  };
+}
+
+const both: Resolve = async () => ({ addresses: ['2001:db8::1', '192.0.2.1'], keep: 30 });
+
+async function answer(entry: Entry, { resolve = both, workers = 4, id = ID } = {}) {
+  const table = new RouteTable();
+  table.update([entry]);
+  const lines = await sessionAnswer(table, id, resolve, workers);
+  return { table, lines, value: (key: string) => lines.filter(([name]) => name === key).map(([, text]) => text) };
+}
+
+it('direct TLS to a name', async () => {
+  const { table, lines } = await answer(DIRECT);
+  const expected: Line[] = [
+    ['to', 'direct'],
+    ['address', '[2001:db8::1]:465'],
+    ['address', '192.0.2.1:465'],
+    ['sni', 'mail.example.com'],
+    ['keep', '30'],
+    ['route', table.ofListener(ID)?.id ?? ''],
+    ['destination', 'office'],
+    ['login', 'basic'],
+    ['user', 'jane'],
+    ['password', 'wort'],
+    ['plain', '\0jane\0wort'],
+    ['hello', 'gw.example.com'],
+    ['deadline', '30000'],
+    ['limit', '3'],
+  ];
+  expect(lines).toEqual(expected);
+});
+
+it('direct TLS to a literal: san, no sni; plain: neither', async () => {
+  const literal = await answer(changed(DIRECT, { host: '192.0.2.7' }));
+  expect([literal.value('san'), literal.value('sni')]).toEqual([['192.0.2.7'], []]);
+  const plain = await answer(changed(DIRECT, { tls: false }));
+  expect([plain.value('san'), plain.value('sni')]).toEqual([[], []]);
+});
+
+it('relay: no address, 120 s, and nothing is resolved', async () => {
+  const { value } = await answer(ONPREMISE, { resolve: () => Promise.reject(new Error('asked')) });
+  expect([value('to'), value('address'), value('keep')]).toEqual([['relay'], [], ['120']]);
+});
+
+it('no login, and a name for EHLO in SMTP only', async () => {
+  const { login: _l, hello: _h, ...destination } = DIRECT.destination ?? ({} as never);
+  const none = await answer({ ...DIRECT, destination });
+  expect([none.value('login'), none.value('user'), none.value('plain')]).toEqual([['none'], [], []]);
+  expect(none.value('hello')).toEqual([expect.stringMatching(/^(\[127\.0\.0\.1\]|[^. ]+\.[^ ]+)$/)]);
+  expect((await answer({ ...DIRECT, protocol: 'imap' })).value('hello')).toEqual([]);
+});
+
+it('what the listener demands of the app', async () => {
+  const app = await answer({ ...DIRECT, listener: { ...DIRECT.listener, app: { user: 'crm', password: 'pw' } } });
+  expect([app.value('app.user'), app.value('app.password'), app.value('greeting')]).toEqual([['crm'], ['pw'], []]);
+  const listener = { ...DIRECT.listener, greeting: 'preauth' } as const;
+  expect((await answer({ ...DIRECT, protocol: 'imap', listener })).value('greeting')).toEqual(['preauth']);
+  expect((await answer({ ...DIRECT, protocol: 'pop3', listener })).value('greeting')).toEqual([]);
+});
+
+it.each([
+  [10, 4, '3'],
+  [1, 4, '1'],
+  [8, 4, '2'],
+  [10_000, 1, '10000'],
+])('%i connections on %i workers: %s each', async (max, workers, limit) => {
+  const entry = { ...DIRECT, listener: { ...DIRECT.listener, maxConnections: max } };
+  expect((await answer(entry, { workers })).value('limit')).toEqual([limit]);
+});
+
+it('failures: unknown listener, deleted destination, unresolved name, a fault', async () => {
+  const text = (lines: Line[]) => Object.fromEntries(lines);
+  expect(text((await answer(DIRECT, { id: 'smtp:other' })).lines)).toEqual({
+    failure: 'unknown_destination',
+    text: expect.any(String),
+  });
+  const { destination: _, ...gone } = DIRECT;
+  expect(text((await answer(gone)).lines)).toEqual({
+    failure: 'unknown_destination',
+    text: 'there is no destination "office"',
+    destination: 'office',
+  });
+  const resolve = () => Promise.reject(new Failure('resolve', `x${'ü'.repeat(9)}${'y'.repeat(500)}`));
+  const failed = text((await answer(DIRECT, { resolve })).lines);
+  expect(failed).toEqual({
+    failure: 'resolve',
+    text: expect.stringMatching(/^[\x20-\x7e]{160}$/),
+    destination: 'office',
+  });
+  const fault = await answer(DIRECT, { resolve: () => Promise.reject(new Error('wort')) });
+  expect(text(fault.lines)).toMatchObject({ failure: 'internal' });
+  expect(JSON.stringify(fault.lines)).not.toContain('wort');
+});
+
+it('a change while the name is looked up: the answer is of the new revision', async () => {
+  const table = new RouteTable();
+  table.update([DIRECT]);
+  let first = true;
+  const resolve: Resolve = async (host) => {
+    if (first) table.update([changed(DIRECT, { host: 'new.example.com', login: { user: 'new', password: 'neu' } })]);
+    first = false;
+    return { addresses: [host === 'new.example.com' ? '192.0.2.9' : '192.0.2.1'], keep: 30 };
+  };
+  const lines = await sessionAnswer(table, ID, resolve, 1);
+  expect(lines).toContainEqual(['address', '192.0.2.9:465']);
+  expect(lines).toContainEqual(['password', 'neu']);
+  expect(JSON.stringify(lines)).not.toContain('wort');
+});
+
+it('a route id belongs to one revision, and an old one is refused', () => {
+  const table = new RouteTable();
+  expect(table.update([ONPREMISE])).toEqual([]);
+  const old = table.ofListener(ID)?.id ?? '';
+  expect(old).toMatch(/^[A-Za-z0-9_-]{1,64}$/);
+  expect(table.update([structuredClone(ONPREMISE)])).toEqual([]);
+  expect(table.ofListener(ID)?.id).toBe(old);
+  expect(table.update([changed(ONPREMISE, { login: { user: 'jane', password: 'neu' } })])).toEqual([ID]);
+  const next = table.ofListener(ID)?.id ?? '';
+  expect(next).not.toBe(old);
+  expect(table.ofId(old)).toBeUndefined();
+  expect(relayTarget(table, old)).toBeUndefined();
+  expect(relayTarget(table, next)).toEqual({
+    destination: 'office',
+    protocol: 'smtp',
+    host: 'mail.example.com',
+    port: 25,
+    location: 'werk',
+    connectTimeoutMs: 22_500,
+    proxy: PROXY,
+  });
+  // Back to what it once was: still another id.
+  table.update([ONPREMISE]);
+  expect(table.ofListener(ID)?.id).not.toBe(old);
+});
+
+it('keeps nothing of what was superseded', () => {
+  const table = new RouteTable();
+  for (let i = 0; i < 1000; i++) table.update([changed(DIRECT, { port: 1 + i })]);
+  expect(table.routes).toHaveLength(1);
+  expect(table.update([])).toEqual([ID]);
+  expect(table.routes).toEqual([]);
+});
+
+it('a direct route leads nobody through the relay', () => {
+  const table = new RouteTable();
+  table.update([DIRECT]);
+  expect(relayTarget(table, table.ofListener(ID)?.id ?? '')).toBeUndefined();
+});
