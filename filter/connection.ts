@@ -229,7 +229,10 @@ export class Connection {
     );
     if (machine.failure != Failure.rejected) return;
     this.listener.dropRoute(route);
+    // Called as a connection, the request would end with it.
+    actOn(this.listener.context);
     tellRejection(route.id, clean(machine.failureText, SERVER_TEXT));
+    actOn(this.context);
   }
 
   /** From here on the bytes pass, and nothing of the login is kept. */

@@ -1,11 +1,17 @@
 import type { Dialog } from './dialog.ts';
 
+/** A body of docs/contract.md; a list repeats its key. */
+export function fields(values: Record<string, string | string[]>): string {
+  const lines = Object.entries(values).flatMap(([key, value]) => [value].flat().map((one) => line(key, one)));
+  return lines.join('');
+}
+
 const line = (key: string, value: string) => `${key}: ${Buffer.from(value, 'latin1').toString('base64')}\n`;
 
 /** The answer of POST /v1/sessions (docs/contract.md) that a dialog's settings stand for. */
-export function sessionAnswer(dialog: Dialog, extra: Record<string, string> = {}): string {
+export function sessionAnswer(dialog: Dialog, extra: Record<string, string | string[]> = {}): string {
   const { login, app } = dialog;
-  const fields: Record<string, string> = {
+  return fields({
     route: 'route1',
     destination: 'mail',
     to: 'direct',
@@ -19,8 +25,5 @@ export function sessionAnswer(dialog: Dialog, extra: Record<string, string> = {}
     ...(app && { 'app.user': app.user, 'app.password': app.password }),
     ...(dialog.preauth && { greeting: 'preauth' }),
     ...extra,
-  };
-  return Object.entries(fields)
-    .map(([key, value]) => line(key, value))
-    .join('');
+  });
 }

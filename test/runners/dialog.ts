@@ -48,7 +48,7 @@ function patternOf(expected: string): RegExp {
   return new RegExp(`^${parts.join('[^\\r\\n]*')}$`);
 }
 
-function parse(protocol: Dialog['protocol'], file: string, text: string): Dialog {
+export function parse(protocol: Dialog['protocol'], file: string, text: string): Dialog {
   const lines = text.split('\n');
   const start = lines.indexOf('---');
   if (start < 0 || !text.startsWith('# ')) throw new Error(`${file}: wants a comment, settings, '---' and events`);

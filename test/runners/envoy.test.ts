@@ -1,0 +1,59 @@
+// Every dialog on real Envoy: a scripted app, Envoy with the filter, sidecar-auth, a scripted server.
+import { afterAll, beforeAll, describe, test } from 'vitest';
+import { type Dialog, readDialogs } from './dialog.ts';
+import { type Cut, play } from './envoy-player.ts';
+import { Stage } from './envoy-stage.ts';
+import type { Witness } from './envoy-witness.ts';
+
+/** Envoy, a build of the filter, a listener for each dialog. */
+const START_TIMEOUT = 120_000;
+
+const PROTOCOLS = ['smtp', 'imap', 'pop3'] as const;
+const DIALOGS = PROTOCOLS.flatMap(readDialogs);
+
+const whole: Cut = (bytes) => [bytes];
+const inTwo: Cut = (bytes) => {
+  const middle = bytes.length >> 1;
+  return middle > 0 ? [bytes.subarray(0, middle), bytes.subarray(middle)] : [bytes];
+};
+
+const hasDeadline = ({ events }: Dialog) => events.some(({ kind }) => kind === 'deadline');
+
+/** Why real sockets and files can't produce a dialog's state; undefined where they can. */
+function skipReason({ unreachable, login, app }: Dialog): string | undefined {
+  const values = [login, app].flatMap((pair) => (pair ? [pair.user, pair.password] : []));
+  if (values.some((value) => /[\r\n\0\x01]/.test(value))) return 'such a login is refused at load';
+  if (unreachable && !['connect', 'tls'].includes(unreachable)) return `no server can cause ${unreachable} at will`;
+  return undefined;
+}
+
+describe.each([
+  { title: 'dialogs on Envoy', dialogs: DIALOGS.filter((dialog) => !hasDeadline(dialog)), loginTimeout: 30 },
+  { title: 'dialogs with a deadline on Envoy', dialogs: DIALOGS.filter(hasDeadline), loginTimeout: 1 },
+])('$title', ({ dialogs, loginTimeout }) => {
+  const playable = dialogs.filter((dialog) => !skipReason(dialog));
+  let stage: Stage;
+  let lasting: Witness;
+
+  beforeAll(async () => {
+    stage = await Stage.start(playable, loginTimeout);
+    lasting = await stage.witness();
+  }, START_TIMEOUT);
+
+  afterAll(async () => {
+    lasting?.end();
+    await stage?.stop();
+  });
+
+  for (const dialog of dialogs) {
+    const reason = skipReason(dialog);
+    const title = `${dialog.protocol} ${dialog.name}`;
+    test.skipIf(reason)(reason ? `${title} (skipped: ${reason})` : title, async () => {
+      // The second time the filter has a kept route.
+      await play(stage, dialog, whole);
+      await play(stage, dialog, inTwo);
+    });
+  }
+
+  test('a session that was open all the while goes on', () => lasting.roundTrip());
+});
