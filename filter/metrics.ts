@@ -1,5 +1,6 @@
-// Counters in Envoy's stats: wasmcustom.postern.<protocol>.login and wasmcustom.postern.<protocol>.failure.<code>.
-import { defineCounter, increment } from './host/host';
+// In Envoy's stats: the counters wasmcustom.postern.<protocol>.login and wasmcustom.postern.<protocol>.failure.<code>,
+// and the gauge wasmcustom.postern.vm.<number>.memory_bytes of each VM (one per worker thread).
+import { defineCounter, defineGauge, increment, record } from './host/host';
 import { Bytes } from './protocol/bytes';
 import { Failure, nameOf } from './protocol/failure';
 
@@ -17,4 +18,16 @@ export function countFailure(protocol: Bytes, failure: Failure): void {
 function count(name: string): void {
   if (!counters.has(name)) counters.set(name, defineCounter(name));
   increment(counters.get(name));
+}
+
+let pages: i32 = 0;
+let memoryGauge: i64 = -1;
+
+/** The VM's linear memory, which grows with the connections in their logins and never shrinks. */
+export function tellMemory(vmNumber: u32): void {
+  const now = memory.size();
+  if (now == pages) return;
+  pages = now;
+  if (memoryGauge < 0) memoryGauge = defineGauge(`postern.vm.${vmNumber}.memory_bytes`);
+  record(memoryGauge, <u64>now << 16);
 }

@@ -4,6 +4,7 @@ import { askForChanges, askForRoute, changesAtHand, routeAtHand } from './helper
 import { actOn, dequeue, enqueue, Level, log, now, registerQueue, setTick, vmNumber } from './host/host';
 import { POLL_LEAST, POLL_WAIT_FIRST, POLL_WAIT_LAST, TICK, TICK_CONNECTING } from './limits';
 import { Listener } from './listener';
+import { tellMemory } from './metrics';
 import { Bytes } from './protocol/bytes';
 import { Failure } from './protocol/failure';
 import { Table } from './table';
@@ -53,6 +54,7 @@ export class Vm {
     listener.open += 1;
     this.connections.add(context, new Connection(context, listener));
     if (this.number == 0) this.start();
+    tellMemory(this.number);
   }
 
   listener(context: u32): Listener | null {

@@ -15,6 +15,7 @@ import {
   proxy_http_call,
   proxy_increment_metric,
   proxy_log,
+  proxy_record_metric,
   proxy_register_shared_queue,
   proxy_set_buffer_bytes,
   proxy_set_effective_context,
@@ -48,6 +49,7 @@ export enum Level {
 
 const DOWNSTREAM: i32 = 2;
 const COUNTER: i32 = 0;
+const GAUGE: i32 = 1;
 const CALL_RESPONSE_HEADERS: i32 = 6;
 
 /** Where the host leaves an address, a length and numbers; single-threaded, and read right after each call. */
@@ -240,14 +242,26 @@ export function setTick(milliseconds: i32): void {
 
 /** A counter, or -1 where it can't be had. */
 export function defineCounter(name: string): i64 {
+  return defineMetric(COUNTER, name);
+}
+
+export function defineGauge(name: string): i64 {
+  return defineMetric(GAUGE, name);
+}
+
+function defineMetric(type: i32, name: string): i64 {
   const text = Bytes.of(name);
   store<u64>(outNumber, 0);
-  const status = proxy_define_metric(COUNTER, text.address, text.length, outNumber);
+  const status = proxy_define_metric(type, text.address, text.length, outNumber);
   return status == OK ? <i64>load<u32>(outNumber) : -1;
 }
 
 export function increment(counter: i64): void {
   if (counter >= 0) proxy_increment_metric(<u32>counter, 1);
+}
+
+export function record(gauge: i64, value: u64): void {
+  if (gauge >= 0) proxy_record_metric(<u32>gauge, value);
 }
 
 function clearOut(): void {

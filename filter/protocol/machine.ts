@@ -41,7 +41,7 @@ const APP_CLOSED =
  * The login part of one mail connection, without sockets, clocks and host: events go in (`fromApp`, `fromServer`, ...),
  * and after each event the caller takes what stands in `toServer` and `toApp` and looks at `phase`.
  *
- * Two rules come from Envoy. Bytes for the app are produced only during an event of the server's side, for only there
+ * Three rules come from Envoy. Nothing can be sent to the server before the app's first byte. Bytes for the app are produced only during an event of the server's side, for only there
  * can they be put in: a reply of our own needs a carrier, a harmless command whose answer it replaces. And after the app's end of stream
  * one single write to the server is possible.
  */
@@ -67,11 +67,18 @@ export abstract class Machine {
   protected appLoggedIn: bool = false;
   /** The refusal at hand is for a login that did not come, not for a wrong one. */
   protected appLoginMissing: bool = false;
+  /** IMAP literals: so many octets come next that are no line, whatever they hold; -1: none. */
+  protected appLiteral: i32 = -1;
+  protected serverLiteral: i32 = -1;
 
   private appScanned: i32 = 0;
   private serverScanned: i32 = 0;
   private lineEnd: i32 = 0;
+  /** The app has sent something, if only its end: from then on there is a buffer from which bytes go to the server. */
+  private appSpoke: bool = false;
   private appEnded: bool = false;
+  /** Answers of the server are to come that we have not waited for. */
+  private delivered: bool = false;
   private speaking: bool = false;
   private farewellSaid: bool = false;
   private commands: i32 = 0;
@@ -105,11 +112,15 @@ export abstract class Machine {
   /** The app's login is refused, or missing where the listener demands one. */
   protected abstract appLoginReply(text: string): string;
   protected abstract successReply(): string;
+  protected onAppLiteral(_octets: Bytes): void {}
+  protected onServerLiteral(_octets: Bytes): void {}
 
   // Events.
 
   fromApp(bytes: Bytes): void {
+    this.appSpoke = true;
     if (this.phase == Phase.over) this.toServer.append(bytes);
+    if (this.phase == Phase.closing) this.sendFarewell();
     if (this.phase >= Phase.doomed) return;
     this.app.append(bytes);
     if (this.app.length > APP_HELD) this.fail(Failure.limit, 'more than 256 KiB before the login was complete');
@@ -117,6 +128,7 @@ export abstract class Machine {
   }
 
   appEnd(): void {
+    this.appSpoke = true;
     this.appEnded = true;
     this.advance();
   }
@@ -194,12 +206,15 @@ export abstract class Machine {
 
   /** Says `reply` to the app: at once where the server's event carries it, else in place of a carrier's answer. */
   protected answer(reply: string): void {
-    if (this.speaking) {
+    if (this.delivered) {
+      // It would overtake the answers that come before it.
+      this.fail(Failure.protocol, APP_CLOSED);
+    } else if (this.speaking) {
       this.toApp.text(reply);
-      return;
+    } else {
+      this.carried = reply;
+      this.sendCarrier();
     }
-    this.carried = reply;
-    this.sendCarrier();
   }
 
   protected sayCarried(): void {
@@ -232,6 +247,7 @@ export abstract class Machine {
   }
 
   protected deliver(line: Bytes): void {
+    this.delivered = true;
     this.toServer.append(line).text('\r\n');
   }
 
@@ -319,14 +335,28 @@ export abstract class Machine {
   }
 
   private advance(): void {
-    while (this.phase == Phase.ready) {
-      const line = this.nextAppLine();
-      if (line == null) break;
-      this.onAppLine(line);
-    }
+    while (this.phase == Phase.ready && this.readApp()) {}
     if (this.phase != Phase.ready || !this.appEnded) return;
     if (this.app.length == 0) this.phase = Phase.over;
     else this.fail(Failure.protocol, 'the last command is not ended by CRLF');
+  }
+
+  /** False: what is there is no whole line or literal. */
+  private readApp(): bool {
+    if (this.appLiteral >= 0) return this.readAppLiteral();
+    const line = this.nextAppLine();
+    if (line == null) return false;
+    this.onAppLine(line);
+    return true;
+  }
+
+  private readAppLiteral(): bool {
+    if (this.app.length < this.appLiteral) return false;
+    const octets = this.app.slice(0, this.appLiteral);
+    this.app.drop(this.appLiteral);
+    this.appLiteral = -1;
+    this.onAppLiteral(octets);
+    return true;
   }
 
   private onAppLine(line: Bytes): void {
@@ -375,12 +405,25 @@ export abstract class Machine {
 
   private readServer(): void {
     while (this.phase < Phase.doomed) {
+      if (this.serverLiteral >= 0) {
+        if (!this.readServerLiteral()) return;
+        continue;
+      }
       const line = this.nextServerLine();
       if (line == null) return;
       if (this.phase == Phase.greeting) this.onGreeting(line);
       else if (this.phase == Phase.waiting) this.onAnswer(line);
       else this.onUnsolicited(line);
     }
+  }
+
+  private readServerLiteral(): bool {
+    if (this.server.length < this.serverLiteral) return false;
+    const octets = this.server.slice(0, this.serverLiteral);
+    this.server.drop(this.serverLiteral);
+    this.serverLiteral = -1;
+    this.onServerLiteral(octets);
+    return true;
   }
 
   private nextServerLine(): Bytes | null {
@@ -419,7 +462,7 @@ export abstract class Machine {
   }
 
   private sendFarewell(): void {
-    if (this.farewellSaid) return;
+    if (this.farewellSaid || !this.appSpoke) return;
     this.farewellSaid = true;
     this.toServer.text(this.farewell());
   }

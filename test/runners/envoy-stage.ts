@@ -88,7 +88,10 @@ export function unicode(octets: string): string {
   return Buffer.from(octets, 'latin1').toString('utf8');
 }
 
-function destinationOf([dialog, place]: [Dialog, Place]): { Name: string } {
+/** A destination file's content. */
+type Properties = Record<string, string>;
+
+function destinationOf([dialog, place]: [Dialog, Place]): Properties {
   const { protocol, login, unreachable } = dialog;
   const transport = unreachable === 'tls' ? `${protocol}s` : protocol;
   return {
@@ -104,11 +107,11 @@ function destinationOf([dialog, place]: [Dialog, Place]): { Name: string } {
   };
 }
 
-function witnessDestination(port: number): { Name: string } {
+function witnessDestination(port: number): Properties {
   return { Name: 'witness', ...internet('smtp', port), Authentication: 'NoAuthentication' };
 }
 
-function internet(transport: string, port: number): Record<string, string> {
+function internet(transport: string, port: number): Properties {
   return {
     Type: 'MAIL',
     ProxyType: 'Internet',

@@ -19,11 +19,20 @@ const inTwo: Cut = (bytes) => {
 
 const hasDeadline = ({ events }: Dialog) => events.some(({ kind }) => kind === 'deadline');
 
+/** What a login in a file must not have. */
+const FORBIDDEN = ['\r', '\n', '\0', '\x01'];
+
 /** Why real sockets and files can't produce a dialog's state; undefined where they can. */
-function skipReason({ unreachable, login, app }: Dialog): string | undefined {
+function skipReason({ unreachable, login, app, events }: Dialog): string | undefined {
   const values = [login, app].flatMap((pair) => (pair ? [pair.user, pair.password] : []));
-  if (values.some((value) => /[\r\n\0\x01]/.test(value))) return 'such a login is refused at load';
-  if (unreachable && !['connect', 'tls'].includes(unreachable)) return `no server can cause ${unreachable} at will`;
+  if (values.some((value) => FORBIDDEN.some((octet) => value.includes(octet))))
+    return 'such a login is refused at load';
+  if (unreachable && !['connect', 'tls'].includes(unreachable)) return 'errors.test.ts shows it, with its real cause';
+  const [first] = events.filter(
+    (event) => event.kind === 'deadline' || (event.kind === 'says' && event.side === 'app'),
+  );
+  const fails = events.some(({ kind }) => kind === 'failure');
+  if (first?.kind === 'deadline' && fails) return 'Envoy can send nothing before the app has spoken, and closes';
   return undefined;
 }
 

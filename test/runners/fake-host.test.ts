@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { sessionAnswer } from './answer.ts';
+import { fields, sessionAnswer } from './answer.ts';
 import { type Dialog, type Event, matches, readDialogs, shown } from './dialog.ts';
 import { type FakeConnection, FakeHost } from './fake-host.ts';
 
@@ -9,13 +9,20 @@ const PROTOCOLS = ['smtp', 'imap', 'pop3'] as const;
 function open(dialog: Dialog): { host: FakeHost; connection: FakeConnection } {
   const host = new FakeHost();
   const connection = host.connect(host.listener(`${dialog.protocol}:0123456789abcdef`));
-  for (const call of host.callsTo('/v1/sessions')) host.answer(call, sessionAnswer(dialog));
+  for (const call of host.callsTo('/v1/sessions')) host.answer(call, answerFor(dialog));
   host.runQueue();
   if (dialog.unreachable) {
     connection.properties.set('xds\0cluster_name\0', `postern-fallback-${dialog.protocol}`);
     if (dialog.unreachable === 'tls') connection.properties.set('upstream\0transport_failure_reason\0', 'TLS_error');
   }
   return { host, connection };
+}
+
+/** Envoy finds out about `connect` and `tls`; everything else sidecar-auth has refused before. */
+function answerFor(dialog: Dialog): string {
+  const failure = dialog.unreachable ?? 'connect';
+  if (failure === 'connect' || failure === 'tls') return sessionAnswer(dialog);
+  return fields({ failure, destination: 'mail', text: 'nobody answered' });
 }
 
 function act(host: FakeHost, connection: FakeConnection, event: Event): void {

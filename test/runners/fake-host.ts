@@ -273,6 +273,7 @@ export class FakeHost {
         this.view().setUint32(out, this.counterNames.push(this.text(address, length)) - 1, true);
         return OK;
       },
+      proxy_record_metric: () => OK,
       proxy_increment_metric: (id = 0) => {
         const name = this.counterNames[id] ?? '';
         this.counters.set(name, (this.counters.get(name) ?? 0) + 1);

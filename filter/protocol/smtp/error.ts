@@ -21,6 +21,9 @@ export function codeOf(failure: Failure): string {
       return '535 5.7.8';
     case Failure.protocol:
       return '421 4.5.0';
+    case Failure.server_unavailable:
+    case Failure.limit:
+      return '421 4.3.2';
     default:
       return '421 4.3.0';
   }
