@@ -40,6 +40,7 @@ export class Connection {
   private held: i32 = 0;
   private appEnded: bool = false;
   private failed: bool = false;
+  private saidFailure: bool = false;
   private loginPending: bool = false;
   /** The bytes pass, or nobody is there any more. */
   finished: bool = false;
@@ -65,6 +66,7 @@ export class Connection {
     if (this.finished) return;
     actOn(this.context);
     this.use(route);
+    this.takeEarlyData();
     continueDownstream();
     vm.begun(this);
   }
@@ -144,7 +146,12 @@ export class Connection {
     if (route.failure != Failure.none) this.turnAway(machine, route.failure, route.failureText);
     else if (this.listener.open > route.limit) this.turnAway(machine, Failure.limit, 'too many connections');
     else if (!pointAt(route)) this.turnAway(machine, Failure.internal, 'Envoy did not take the route');
-    // Bytes that came before the route must not be in Envoy's buffer when it goes on: they would reach the server.
+  }
+
+  /** Bytes that came before the route must not be in Envoy's buffer when it goes on: they would reach the server. */
+  private takeEarlyData(): void {
+    const machine = this.machine;
+    if (machine == null) return;
     this.takeAppData(machine, ALL);
     if (this.appEnded) machine.appEnd();
   }
@@ -218,8 +225,9 @@ export class Connection {
 
   private onFailure(machine: Machine): void {
     const route = this.route;
-    if (machine.phase == Phase.closing) this.startClock(FAREWELL);
-    else this.keepClock();
+    if (machine.phase != Phase.closing) this.keepClock();
+    else if (!this.saidFailure) this.startClock(FAREWELL);
+    this.saidFailure = machine.phase == Phase.closing;
     if (this.failed || route == null) return;
     this.failed = true;
     countFailure(this.listener.protocol, machine.failure);

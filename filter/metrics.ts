@@ -29,5 +29,5 @@ export function tellMemory(vmNumber: u32): void {
   if (now == pages) return;
   pages = now;
   if (memoryGauge < 0) memoryGauge = defineGauge(`postern.vm.${vmNumber}.memory_bytes`);
-  record(memoryGauge, <u64>now << 16);
+  record(memoryGauge, (<u64>now) << 16);
 }

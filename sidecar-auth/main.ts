@@ -37,7 +37,7 @@ let ending = false;
 async function end(why: string): Promise<void> {
   if (ending) return;
   ending = true;
-  log.info({ why }, 'ends');
+  log.debug({ why }, 'ends');
   await service.close();
   process.exit(0);
 }

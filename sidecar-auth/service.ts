@@ -47,7 +47,7 @@ export async function startService(options: ServiceOptions): Promise<{ close(): 
   );
   const target = (routeId: string) => relayTarget(state.table, routeId);
   const relay = await startRelay({ socketPath: join(runDir, 'relay.sock'), target, log });
-  log.info({ listeners: state.listeners }, 'ready');
+  log.debug({ listeners: state.listeners }, 'ready');
   return {
     close: async () => {
       live.close();

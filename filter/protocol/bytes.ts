@@ -121,8 +121,8 @@ export class Bytes {
   /** Latin-1 view, for error texts only. */
   toString(): string {
     // Character by character it would be quadratic, and a hostile server would have 400 ms of a worker per connection.
-    const text = changetype<string>(__new(<usize>this.length << 1, idof<string>()));
-    for (let i = 0; i < this.length; i++) store<u16>(changetype<usize>(text) + (<usize>i << 1), <u16>this.at(i));
+    const text = changetype<string>(__new((<usize>this.length) << 1, idof<string>()));
+    for (let i = 0; i < this.length; i++) store<u16>(changetype<usize>(text) + ((<usize>i) << 1), <u16>this.at(i));
     return text;
   }
 

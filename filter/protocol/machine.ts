@@ -288,12 +288,6 @@ export abstract class Machine {
     this.continueSasl(sasl);
   }
 
-  /** One place for "too many": the answer of the server that has lines without end. */
-  protected countAnswerLine(): void {
-    this.answerLines += 1;
-    if (this.answerLines > SERVER_LINES) this.fail(Failure.limit, 'the server sent an answer of more than 128 lines');
-  }
-
   /** What is awaited, for error texts: " during ...". */
   protected during(): string {
     return '';
@@ -411,10 +405,18 @@ export abstract class Machine {
       }
       const line = this.nextServerLine();
       if (line == null) return;
+      if (this.phase != Phase.ready && this.isTooMuch()) return;
       if (this.phase == Phase.greeting) this.onGreeting(line);
       else if (this.phase == Phase.waiting) this.onAnswer(line);
       else this.onUnsolicited(line);
     }
+  }
+
+  /** The server's answer, or greeting, has lines without end. */
+  private isTooMuch(): bool {
+    this.answerLines += 1;
+    if (this.answerLines > SERVER_LINES) this.fail(Failure.limit, 'the server sent an answer of more than 128 lines');
+    return this.answerLines > SERVER_LINES;
   }
 
   private readServerLiteral(): bool {

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { findProgram } from '../../cli/find-program.ts';
 
-const PACKAGES = ['dovecot-imapd', 'dovecot-pop3d', 'dovecot-lmtpd', 'postfix', 'openssl'];
+const PACKAGES = ['dovecot-imapd', 'dovecot-pop3d', 'dovecot-lmtpd', 'postfix'];
 
 /** Debian asks this program whether an installed package may start its service; 101 is no (invoke-rc.d(8)). */
 const POLICY = '/usr/sbin/policy-rc.d';

@@ -41,39 +41,46 @@ export async function play(stage: Stage, dialog: Dialog, cut: Cut): Promise<void
 
 class Player {
   readonly #dialog: Dialog;
-  readonly #name: string;
+  readonly #place: Place;
   readonly #witness: Witness;
-  readonly #wires: { app: Wire; server: Wire | undefined };
+  readonly #connection: Promise<[Socket]>;
+  readonly #wires: { app: Wire; server?: Wire };
   readonly #ended = new Set<Side>();
   #afterDeadline = false;
 
-  private constructor(dialog: Dialog, name: string, witness: Witness, wires: { app: Wire; server: Wire | undefined }) {
+  private constructor(dialog: Dialog, place: Place, witness: Witness, connection: Promise<[Socket]>, app: Wire) {
     this.#dialog = dialog;
-    this.#name = name;
+    this.#place = place;
     this.#witness = witness;
-    this.#wires = wires;
+    this.#connection = connection;
+    this.#wires = { app };
   }
 
   static async start(dialog: Dialog, place: Place, witness: Witness): Promise<Player> {
     const connection = once(place.server, 'connection', { signal: AbortSignal.timeout(PATIENCE) });
-    const app = Wire.open({ path: place.path });
-    if (dialog.unreachable) {
-      connection.catch(() => {});
-      if (dialog.unreachable === 'tls') place.server.once('connection', speakPlain);
-      return new Player(dialog, place.name, witness, { app: await app, server: undefined });
-    }
-    const [socket] = (await connection) as [Socket];
-    const player = new Player(dialog, place.name, witness, { app: await app, server: new Wire(socket) });
-    // From here on Envoy knows that the server has answered, and reads what the app says.
-    await witness.roundTrip();
-    return player;
+    // It is awaited later, or never.
+    connection.catch(() => {});
+    if (dialog.unreachable === 'tls') place.server.once('connection', speakPlain);
+    const app = await Wire.open({ path: place.path });
+    return new Player(dialog, place, witness, connection as Promise<[Socket]>, app);
   }
 
   async play(event: Event, cut: Cut, where: string): Promise<void> {
+    const byApp = event.kind === 'says' && event.side === 'app';
+    // What the app says first is there before the route is.
+    if (!byApp && !this.#dialog.unreachable) await this.#reachServer();
     if (event.kind === 'says') await this.#says(event.side, cut(event.bytes));
     else if (event.kind === 'ends') this.#ends(event.side);
     else if (event.kind === 'deadline') this.#afterDeadline = true;
     else if (event.kind === 'expect') await this.#expect(event.received, where);
+  }
+
+  async #reachServer(): Promise<void> {
+    if (this.#wires.server) return;
+    const [socket] = await this.#connection;
+    this.#wires.server = new Wire(socket);
+    // From here on Envoy knows that the server has answered, and reads what the app says.
+    await this.#witness.roundTrip();
   }
 
   /** After `over` whatever is said arrives, from both sides, and so does the end. */
@@ -140,7 +147,7 @@ class Player {
 
   /** Every dialog's destination is called `mail`. */
   #heard(side: Side): string {
-    return this.#wire(side).received.replace(`postern: ${this.#name}: `, 'postern: mail: ');
+    return this.#wire(side).received.replace(`postern: ${this.#place.name}: `, 'postern: mail: ');
   }
 }
 

@@ -4,7 +4,7 @@ import { Literal, literalOf } from './literal';
 
 /** What a command of the app means for the login (RFC 9051 section 6). */
 export enum Verb {
-  /** No `tag SP verb`, or a line with NUL or CR in it. */
+  /** No `tag SP verb`. */
   malformed,
   capability,
   noop,
@@ -29,7 +29,7 @@ export class Command {
   constructor(readonly line: Bytes) {
     const tagEnd = wordEnd(line, 0);
     const verbEnd = wordEnd(line, tagEnd + 1);
-    const valid = line.indexOf(0x00) < 0 && line.indexOf(0x0d) < 0 && isTag(line, tagEnd);
+    const valid = isTag(line, tagEnd);
     this.tag = valid ? line.slice(0, tagEnd) : new Bytes();
     this.verb = valid ? verbOf(line.slice(tagEnd + 1, verbEnd)) : Verb.malformed;
     this.rest = line.slice(verbEnd, line.length);

@@ -1,85 +1,85 @@
 import { Bytes } from '../bytes';
-import { APP_SECRET } from '../limits';
-import { Literal, literalOf } from './literal';
+import { COMMAND_LINE } from '../limits';
+import { Mechanism, mechanismName, SaslClient } from '../sasl/client';
+import { Terms } from '../terms';
+import { Capability } from './capability';
 
-/** LOGIN takes a user name and a password (RFC 9051 section 6.2.3). */
-const ARGUMENTS: i32 = 2;
+/** Our login at the server, as the pieces in which it goes out: AUTHENTICATE (RFC 9051 section 6.2.2) or LOGIN (6.2.3). */
+export class ServerLogin {
+  /** Null for LOGIN. */
+  private readonly client: SaslClient | null;
+  /** LOGIN: what goes out first and at each "+". */
+  private parts: Bytes[] = [];
+  private partsSent: i32 = 0;
+  /** Times that the server must ask before it has all of the login. */
+  private owed: i32 = 0;
 
-/** The arguments of the app's LOGIN: astrings, over as many lines as its literals make of it. */
-export class LoginArguments {
-  malformed: bool = false;
-  /** The argument that follows the line read last. */
-  literal: Literal | null = null;
-  private readonly values: Bytes[] = [];
-
-  /** `rest` is what follows the verb or a literal. */
-  read(rest: Bytes): void {
-    this.literal = null;
-    let at = 0;
-    while (at < rest.length && !this.malformed) at = this.readOne(rest, at);
-    if (this.literal == null && this.values.length < ARGUMENTS) this.malformed = true;
+  constructor(
+    private readonly capability: Capability,
+    private readonly terms: Terms,
+  ) {
+    const mechanism = capability.mechanism;
+    this.client = mechanism == Mechanism.none ? null : new SaslClient(mechanism, terms);
   }
 
-  add(value: Bytes): void {
-    if (this.values.length >= ARGUMENTS || value.length > APP_SECRET) this.malformed = true;
-    else this.values.push(value);
+  /** A server that lists no AUTH= (Courier, GreenMail) still has LOGIN. */
+  get possible(): bool {
+    return this.client != null || !this.capability.loginDisabled;
   }
 
-  get user(): Bytes {
-    return this.values.length > 0 ? this.values[0] : new Bytes();
+  /** The server's "+" asks for a SASL response, not for a literal. */
+  get usesSasl(): bool {
+    return this.client != null;
   }
 
-  get password(): Bytes {
-    return this.values.length > 1 ? this.values[1] : new Bytes();
+  get name(): string {
+    return this.client != null ? 'AUTHENTICATE' : 'LOGIN';
   }
 
-  /** Reads the argument after the space at `space`; gives the index behind it. */
-  private readOne(line: Bytes, space: i32): i32 {
-    const start = space + 1;
-    if (line.at(space) != 0x20) return this.refuse(line);
-    if (line.at(start) == 0x22) return this.readQuoted(line, start + 1);
-    if (line.at(start) == 0x7b) return this.readLiteral(line, start);
-    return this.readAtom(line, start);
+  /** Whether the server has all of it; an OK before that is for someone else's login, or for none. */
+  get complete(): bool {
+    return this.owed <= 0;
   }
 
-  private readQuoted(line: Bytes, start: i32): i32 {
-    const value = new Bytes();
-    for (let i = start; i < line.length; i++) {
-      if (line.at(i) == 0x22) {
-        this.add(value);
-        return i + 1;
-      }
-      if (line.at(i) == 0x5c) i++;
-      if (i < line.length) value.push(line.at(i));
+  command(tag: string): Bytes {
+    const client = this.client;
+    if (client != null) return this.authenticate(tag, client);
+    this.parts = loginCommand(tag, this.terms.user, this.terms.password);
+    this.partsSent = 1;
+    this.owed = this.parts.length - 1;
+    return this.parts.length > 0 ? this.parts[0] : new Bytes();
+  }
+
+  /** What goes out at the server's next "+", or null where there is nothing more to say. */
+  next(): Bytes | null {
+    const client = this.client;
+    this.owed -= 1;
+    if (client == null) return this.nextPart();
+    const response = client.next();
+    return response == null ? null : new Bytes().append(response).text('\r\n');
+  }
+
+  private authenticate(tag: string, client: SaslClient): Bytes {
+    const command = Bytes.of(`${tag} AUTHENTICATE ${mechanismName(client.mechanism)}`);
+    const initial = client.initialResponse;
+    this.owed = client.mechanism == Mechanism.plain ? 1 : 2;
+    if (initial != null && this.capability.saslIr && command.length + 1 + initial.length + 2 <= COMMAND_LINE) {
+      command.text(' ').append(initial);
+      client.sentInitialResponse();
+      this.owed = 0;
     }
-    return this.refuse(line);
+    return command.text('\r\n');
   }
 
-  private readLiteral(line: Bytes, start: i32): i32 {
-    const literal = literalOf(line);
-    if (literal == null || literal.start != start || this.values.length >= ARGUMENTS) return this.refuse(line);
-    this.literal = literal;
-    return line.length;
-  }
-
-  /** Up to the next space, whatever it is made of: people type passwords without quotes. */
-  private readAtom(line: Bytes, start: i32): i32 {
-    const space = line.indexOf(0x20, start);
-    const end = space < 0 ? line.length : space;
-    const value = line.slice(start, end);
-    if (value.length == 0 || literalOf(value) != null) return this.refuse(line);
-    this.add(value);
-    return end;
-  }
-
-  private refuse(line: Bytes): i32 {
-    this.malformed = true;
-    return line.length;
+  private nextPart(): Bytes | null {
+    if (this.partsSent >= this.parts.length) return null;
+    this.partsSent += 1;
+    return this.parts[this.partsSent - 1];
   }
 }
 
 /** Our LOGIN, cut where the server's "+" must be awaited: before each literal. */
-export function loginCommand(tag: string, user: Bytes, password: Bytes): Bytes[] {
+function loginCommand(tag: string, user: Bytes, password: Bytes): Bytes[] {
   const parts: Bytes[] = [];
   const withUser = argument(Bytes.of(tag).text(' LOGIN '), user, parts);
   const complete = argument(withUser.text(' '), password, parts);

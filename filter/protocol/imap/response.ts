@@ -30,6 +30,16 @@ export class Response {
     return this.tag.equals('+');
   }
 
+  /** Untagged data, which may hold literals; the text of a status response can't, whatever it ends in. */
+  get isData(): bool {
+    return this.untagged && !this.isStatus;
+  }
+
+  private get isStatus(): bool {
+    const name = this.name;
+    return name.is('OK') || name.is('NO') || name.is('BAD') || name.is('BYE') || name.is('PREAUTH');
+  }
+
   /** Empty where there is none. */
   get code(): Bytes {
     return this.line.slice(this.codeStart, this.codeEnd);

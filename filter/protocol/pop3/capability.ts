@@ -6,10 +6,10 @@ export enum Way {
   none,
   /** SASL PLAIN (RFC 4616, RFC 5034) */
   plain,
-  /** USER and PASS (RFC 1939 section 7) */
-  user,
   /** SASL LOGIN (draft-murchison-sasl-login) */
   login,
+  /** USER and PASS (RFC 1939 section 7) */
+  user,
 }
 
 /** The server's answer to CAPA (RFC 2449 section 5). */
@@ -25,11 +25,14 @@ export class Capability {
     if (this.lines.length > 1) this.read(line);
   }
 
-  /** A server without CAPA (before 1998) has USER and PASS. */
+  /**
+   * A server without CAPA (before 1998) has USER and PASS. USER comes last: Dovecot lists it even where its mechanisms leave
+   * only LOGIN, and then refuses it.
+   */
   get way(): Way {
     if (this.plain) return Way.plain;
-    if (this.user || this.lines.length == 0) return Way.user;
-    return this.login ? Way.login : Way.none;
+    if (this.login) return Way.login;
+    return this.user || this.lines.length == 0 ? Way.user : Way.none;
   }
 
   /** As the app may see it: no STLS (the app's side is plain), and the logins that it can use instead of the server's. The rest stays. */

@@ -138,7 +138,6 @@ export class Pop3Machine extends Machine {
   }
 
   protected onAnswer(line: Bytes): void {
-    this.countAnswerLine();
     const heard = this.heard;
     if (heard != null) this.onCapaLine(heard, line);
     else this.onStatus(new ReplyLine(line));

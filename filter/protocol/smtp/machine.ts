@@ -112,7 +112,6 @@ export class SmtpMachine extends Machine {
 
   protected onGreeting(line: Bytes): void {
     const reply = new ReplyLine(line);
-    this.countAnswerLine();
     if (reply.code == 0) {
       this.fail(Failure.server_greeting, 'the server did not greet in SMTP');
     } else if (reply.kind != 2) {
@@ -127,7 +126,6 @@ export class SmtpMachine extends Machine {
 
   protected onAnswer(line: Bytes): void {
     const reply = new ReplyLine(line);
-    this.countAnswerLine();
     if (reply.code == 0) this.fail(Failure.protocol, `the server's answer is no SMTP reply${this.during()}`);
     else if (this.step == Step.pass) this.onPassed(reply);
     else if (reply.code == 421) this.fail(Failure.server_unavailable, serverSaid(line));
