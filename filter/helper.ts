@@ -2,15 +2,14 @@
 import { Fields, field, Route, routeFrom } from './contract';
 import { Buffer, callSucceeded, httpCall, readBuffer } from './host/host';
 import { CHANGES_CALL, REJECTION_CALL, SESSION_CALL } from './limits';
-import { Listener } from './listener';
 import { Bytes } from './protocol/bytes';
 import { Failure } from './protocol/failure';
 
 const CLUSTER = 'postern-helper';
 
-/** Asks for the listener's route, acting on its root context. The call's token, or -1. */
-export function askForRoute(listener: Listener): i64 {
-  return httpCall(CLUSTER, 'POST', '/v1/sessions', field('listener', listener.id), SESSION_CALL);
+/** Asks for the route of this listener id, acting on its root context. The call's token, or -1. */
+export function askForRoute(listener: Bytes): i64 {
+  return httpCall(CLUSTER, 'POST', '/v1/sessions', field('listener', listener), SESSION_CALL);
 }
 
 export function askForChanges(since: string): i64 {

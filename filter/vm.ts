@@ -102,7 +102,7 @@ export class Vm {
     const listener = connection.listener;
     if (!listener.asking) {
       const before = actOn(listener.context);
-      const token = askForRoute(listener);
+      const token = askForRoute(listener.id);
       actOn(before);
       if (token < 0) {
         connection.onNoRoute(Route.none(Failure.internal, 'sidecar-auth can not be asked'));

@@ -1,5 +1,6 @@
 import { Bytes } from './bytes';
 import { clean, Failure, nameOf } from './failure';
+import { Input, Problem } from './input';
 import {
   APP_COMMANDS,
   APP_HELD,
@@ -34,6 +35,9 @@ export function serverSaid(line: Bytes): string {
   return `the server said: ${clean(line.slice(0, SERVER_TEXT).toString(), SERVER_TEXT)}`;
 }
 
+/** The first octet of a TLS ClientHello (RFC 8446 section 5.1); no command begins with it. */
+const TLS_HANDSHAKE: i32 = 0x16;
+
 const APP_CLOSED =
   'the application closed its sending side before the login was complete; keep it open until the answer (nc without -N)';
 
@@ -55,8 +59,8 @@ export abstract class Machine {
   loggedIn: bool = false;
 
   /** What the app sent and nobody has taken. */
-  protected readonly app: Bytes = new Bytes();
-  protected readonly server: Bytes = new Bytes();
+  protected readonly app: Input = new Input(APP_LINE);
+  protected readonly server: Input = new Input(SERVER_LINE);
   /** The app has seen a greeting. */
   protected greeted: bool = false;
   /** The app's login that is under way. */
@@ -67,13 +71,7 @@ export abstract class Machine {
   protected appLoggedIn: bool = false;
   /** The refusal at hand is for a login that did not come, not for a wrong one. */
   protected appLoginMissing: bool = false;
-  /** IMAP literals: so many octets come next that are no line, whatever they hold; -1: none. */
-  protected appLiteral: i32 = -1;
-  protected serverLiteral: i32 = -1;
 
-  private appScanned: i32 = 0;
-  private serverScanned: i32 = 0;
-  private lineEnd: i32 = 0;
   /** The app has sent something, if only its end: from then on there is a buffer from which bytes go to the server. */
   private appSpoke: bool = false;
   private appEnded: bool = false;
@@ -225,14 +223,12 @@ export abstract class Machine {
 
   /** Takes the line that `onCommand` was given out of what is held. */
   protected takeLine(): void {
-    this.app.drop(this.lineEnd);
-    this.lineEnd = 0;
+    this.app.take();
   }
 
   /** Everything that is held goes to the server, unchanged, and from here on both sides pass. */
   protected handOver(): void {
-    this.toServer.append(this.app);
-    this.app.clear();
+    this.app.moveTo(this.toServer);
     this.phase = Phase.over;
   }
 
@@ -335,22 +331,24 @@ export abstract class Machine {
     else this.fail(Failure.protocol, 'the last command is not ended by CRLF');
   }
 
-  /** False: what is there is no whole line or literal. */
+  /** False: what is there is no whole line or literal, or none that may be read. */
   private readApp(): bool {
-    if (this.appLiteral >= 0) return this.readAppLiteral();
-    const line = this.nextAppLine();
-    if (line == null) return false;
-    this.onAppLine(line);
-    return true;
-  }
-
-  private readAppLiteral(): bool {
-    if (this.app.length < this.appLiteral) return false;
-    const octets = this.app.slice(0, this.appLiteral);
-    this.app.drop(this.appLiteral);
-    this.appLiteral = -1;
-    this.onAppLiteral(octets);
-    return true;
+    if (this.app.literal >= 0) {
+      const octets = this.app.takeLiteral();
+      if (octets != null) this.onAppLiteral(octets);
+      return octets != null;
+    }
+    if (this.app.first == TLS_HANDSHAKE) {
+      this.fail(Failure.protocol, 'the application started TLS; this address is for plain connections');
+      return false;
+    }
+    const line = this.app.line();
+    if (line != null) this.onAppLine(line);
+    else if (this.app.problem == Problem.tooLong)
+      this.fail(Failure.limit, 'a line of more than 40 KiB before the login');
+    else if (this.app.problem == Problem.bareLf)
+      this.fail(Failure.protocol, 'a command must end in CRLF, not in LF alone (nc -C)');
+    return line != null;
   }
 
   private onAppLine(line: Bytes): void {
@@ -373,43 +371,35 @@ export abstract class Machine {
     }
   }
 
-  private nextAppLine(): Bytes | null {
-    if (this.app.at(0) == 0x16) {
-      this.fail(Failure.protocol, 'the application started TLS; this address is for plain connections');
-      return null;
-    }
-    const end = this.app.indexOf(0x0a, this.appScanned);
-    if (end < 0) {
-      this.appScanned = this.app.length;
-      if (this.app.length > APP_LINE) this.fail(Failure.limit, 'a line of more than 40 KiB before the login');
-      return null;
-    }
-    this.appScanned = 0;
-    if (this.app.at(end - 1) != 0x0d) {
-      this.fail(Failure.protocol, 'a command must end in CRLF, not in LF alone (nc -C)');
-      return null;
-    }
-    if (end > APP_LINE) {
-      this.fail(Failure.limit, 'a line of more than 40 KiB before the login');
-      return null;
-    }
-    this.lineEnd = end + 1;
-    return this.app.slice(0, end - 1);
-  }
-
   private readServer(): void {
     while (this.phase < Phase.doomed) {
-      if (this.serverLiteral >= 0) {
-        if (!this.readServerLiteral()) return;
+      if (this.server.literal >= 0) {
+        const octets = this.server.takeLiteral();
+        if (octets == null) return;
+        this.onServerLiteral(octets);
         continue;
       }
-      const line = this.nextServerLine();
-      if (line == null) return;
-      if (this.phase != Phase.ready && this.isTooMuch()) return;
-      if (this.phase == Phase.greeting) this.onGreeting(line);
-      else if (this.phase == Phase.waiting) this.onAnswer(line);
-      else this.onUnsolicited(line);
+      const line = this.server.line();
+      if (line == null) {
+        this.refuseServer();
+        return;
+      }
+      this.server.take();
+      this.onServerLine(line);
     }
+  }
+
+  private refuseServer(): void {
+    if (this.server.problem == Problem.tooLong) this.fail(Failure.limit, 'the server sent a line of more than 8 KiB');
+    else if (this.server.problem == Problem.bareLf)
+      this.fail(Failure.protocol, 'the server sent a line that does not end in CRLF');
+  }
+
+  private onServerLine(line: Bytes): void {
+    if (this.phase != Phase.ready && this.isTooMuch()) return;
+    if (this.phase == Phase.greeting) this.onGreeting(line);
+    else if (this.phase == Phase.waiting) this.onAnswer(line);
+    else this.onUnsolicited(line);
   }
 
   /** The server's answer, or greeting, has lines without end. */
@@ -419,38 +409,9 @@ export abstract class Machine {
     return this.answerLines > SERVER_LINES;
   }
 
-  private readServerLiteral(): bool {
-    if (this.server.length < this.serverLiteral) return false;
-    const octets = this.server.slice(0, this.serverLiteral);
-    this.server.drop(this.serverLiteral);
-    this.serverLiteral = -1;
-    this.onServerLiteral(octets);
-    return true;
-  }
-
-  private nextServerLine(): Bytes | null {
-    const end = this.server.indexOf(0x0a, this.serverScanned);
-    if (end > SERVER_LINE || (end < 0 && this.server.length > SERVER_LINE)) {
-      this.fail(Failure.limit, 'the server sent a line of more than 8 KiB');
-      return null;
-    }
-    if (end < 0) {
-      this.serverScanned = this.server.length;
-      return null;
-    }
-    this.serverScanned = 0;
-    if (this.server.at(end - 1) != 0x0d) {
-      this.fail(Failure.protocol, 'the server sent a line that does not end in CRLF');
-      return null;
-    }
-    const line = this.server.slice(0, end - 1);
-    this.server.drop(end + 1);
-    return line;
-  }
-
   private endOfServerEvent(): void {
     if (this.phase == Phase.doomed) this.sayFailure();
-    if (this.phase == Phase.over) this.toApp.append(this.server);
+    if (this.phase == Phase.over) this.server.moveTo(this.toApp);
     if (this.phase >= Phase.closing) this.server.clear();
     this.speaking = false;
   }

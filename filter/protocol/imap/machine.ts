@@ -174,7 +174,7 @@ export class ImapMachine extends Machine {
       this.fail(Failure.limit, `a literal of more than ${limit} octets before the login`);
       return;
     }
-    this.appLiteral = literal.size;
+    this.app.literal = literal.size;
     if (literal.synchronizing) this.answer('+ go ahead\r\n');
   }
 
@@ -196,7 +196,7 @@ export class ImapMachine extends Machine {
   /** The app has its answer, unless that was a request to go on. */
   private settle(): void {
     this.step = Step.none;
-    if (this.sasl == null && this.appLiteral < 0) this.tag = new Bytes();
+    if (this.sasl == null && this.app.literal < 0) this.tag = new Bytes();
   }
 
   private pass(command: Command): void {
@@ -286,7 +286,7 @@ export class ImapMachine extends Machine {
   private expectLiteral(literal: Literal | null): void {
     if (literal == null) return;
     if (literal.size > SERVER_LINE) this.fail(Failure.limit, 'the server sent a literal of more than 8 KiB');
-    else this.serverLiteral = literal.size;
+    else this.server.literal = literal.size;
   }
 
   protected onServerLiteral(octets: Bytes): void {
@@ -297,7 +297,7 @@ export class ImapMachine extends Machine {
   /** The app gets a response whole or not at all: a failure in the middle of one would be no response. */
   private passOn(line: Bytes): void {
     this.passing.append(line).text('\r\n');
-    if (this.serverLiteral >= 0) return;
+    if (this.server.literal >= 0) return;
     this.toApp.append(this.passing);
     this.passing.clear();
   }
