@@ -23,14 +23,17 @@ export interface SidecarAuthOptions {
   runDir: string;
   filterFile: string;
   workers: number;
+  /** File descriptor for what it logs. */
+  log: number;
 }
 
 /** The IPC channel says when it is ready; it also ends sidecar-auth when this process is gone. */
-export function startSidecarAuth({ configFile, runDir, filterFile, workers }: SidecarAuthOptions): ChildProcess {
+export function startSidecarAuth(options: SidecarAuthOptions): ChildProcess {
+  const { configFile, runDir, filterFile, workers, log } = options;
   const args = ['--config', configFile, '--run-dir', runDir, '--filter', filterFile, '--workers', String(workers)];
   // getaddrinfo can't be cancelled: a few names with dead name servers must not take all of libuv's threads (4 by default).
   const env = { UV_THREADPOOL_SIZE: '16', ...process.env };
-  return spawn(process.execPath, [SIDECAR_AUTH, ...args], { ...OPTIONS, env, stdio: ['ignore', 2, 2, 'ipc'] });
+  return spawn(process.execPath, [SIDECAR_AUTH, ...args], { ...OPTIONS, env, stdio: ['ignore', log, log, 'ipc'] });
 }
 
 export function sidecarAuthReady(child: ChildProcess): Promise<void> {
@@ -41,10 +44,10 @@ export function sidecarAuthReady(child: ChildProcess): Promise<void> {
   });
 }
 
-export function startEnvoy(binary: string, bootstrapFile: string, workers: number): ChildProcess {
+export function startEnvoy(binary: string, bootstrapFile: string, workers: number, log: number): ChildProcess {
   const drain = ['--drain-time-s', String(DRAIN_SECONDS), '--parent-shutdown-time-s', String(DRAIN_SECONDS + 60)];
   const args = ['--concurrency', String(workers), '--disable-hot-restart', '--log-level', 'warning', ...drain];
-  return spawn(binary, ['-c', bootstrapFile, ...args], { ...OPTIONS, stdio: ['ignore', 2, 2] });
+  return spawn(binary, ['-c', bootstrapFile, ...args], { ...OPTIONS, stdio: ['ignore', log, log] });
 }
 
 /** Resolves when every listener of the listeners' file accepts. @throws StartFailure where Envoy refuses one */

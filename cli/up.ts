@@ -1,3 +1,4 @@
+import { openSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { runDirFiles } from '../envoy/run-dir.ts';
@@ -19,6 +20,8 @@ export interface UpOptions {
   workers?: number;
   /** What takes time, and what went wrong and is being put right: a line for people each. */
   progress?: (line: string) => void;
+  /** Where Envoy and sidecar-auth log, appended; by default this process's standard error. */
+  logFile?: string;
 }
 
 /**
@@ -37,10 +40,11 @@ export async function up(options: UpOptions): Promise<Running> {
   if (taken.some((line) => line !== undefined)) throw new StartFailure(taken.filter((line) => line).join('\n'));
   const runDir = makeRunDir(config.tls.additionalCAs);
   const { bootstrapFile } = runDirFiles(runDir);
+  const log = options.logFile === undefined ? 2 : openSync(options.logFile, 'a', 0o600);
   return startAll({
     runDir,
-    startHelper: () => startSidecarAuth({ configFile, runDir, filterFile, workers }),
-    startEnvoy: () => startEnvoy(envoy, bootstrapFile, workers),
+    startHelper: () => startSidecarAuth({ configFile, runDir, filterFile, workers, log }),
+    startEnvoy: () => startEnvoy(envoy, bootstrapFile, workers, log),
     log: progress,
   });
 }

@@ -7,10 +7,12 @@ const CTRL_C = 'Ctrl-C stops everything.';
 const PROTOCOL_COLUMN: Record<string, string> = { smtp: 'SMTP', imap: 'IMAP', pop3: 'POP3' };
 
 /** The table of destinations and two lines to try, at most 100 columns wide. */
-export function banner(world: World, client: Client): string {
+export function banner(world: World, client: Client, logFile: string): string {
   const rows = [['DESTINATION', 'ROUTE', 'PROTOCOL', 'LOCAL ADDRESS'], ...world.places.map(row)];
   const table = columns(rows).map((line) => `  ${line}`);
-  return ['', ...table, '', ...tryLines(world.places, client), '', ...configuration(world), '', CTRL_C].join('\n');
+  return ['', ...table, '', ...tryLines(world.places, client), '', ...configuration(world, logFile), '', CTRL_C].join(
+    '\n',
+  );
 }
 
 function row(place: Place): string[] {
@@ -29,8 +31,9 @@ function columns(rows: string[][]): string[] {
   );
 }
 
-function configuration(world: World): string[] {
-  return ['Its configuration, to look at and to change while it runs:', '', `  ${world.configFile}`];
+function configuration(world: World, logFile: string): string[] {
+  const files = [`  ${world.configFile}`, `  ${logFile}`];
+  return ['Its configuration, to look at and to change while it runs, and its log:', '', ...files];
 }
 
 /** Sent through the Cloud Connector, read over TLS: both without a login. */

@@ -34,9 +34,10 @@ async function start(): Promise<number> {
   cleanups.push(() => rm(directory, { recursive: true, force: true, maxRetries: 3 }));
   const world = await startWorld(directory);
   cleanups.push(() => world.close());
-  const postern = await up({ configFile: world.configFile, progress: say });
+  const logFile = path.join(directory, 'postern.log');
+  const postern = await up({ configFile: world.configFile, progress: say, logFile });
   cleanups.push(() => postern.stop());
-  console.log(banner(world, client()));
+  console.log(banner(world, client(), logFile));
   say('ready');
   return postern.ended;
 }

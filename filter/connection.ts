@@ -83,7 +83,6 @@ export class Connection {
     // Without a route the bytes stay with Envoy, which stops reading when there are many.
     if (machine == null) return Action.pause;
     this.takeAppData(machine, length);
-    if (end) machine.appEnd();
     return this.afterAppEvent(machine);
   }
 
@@ -151,9 +150,7 @@ export class Connection {
   /** Bytes that came before the route must not be in Envoy's buffer when it goes on: they would reach the server. */
   private takeEarlyData(): void {
     const machine = this.machine;
-    if (machine == null) return;
-    this.takeAppData(machine, ALL);
-    if (this.appEnded) machine.appEnd();
+    if (machine != null) this.takeAppData(machine, ALL);
   }
 
   private turnAway(machine: Machine, failure: Failure, text: string): void {
@@ -174,11 +171,10 @@ export class Connection {
   }
 
   private takeAppData(machine: Machine, length: i32): void {
-    if (length == 0) return;
-    const bytes = readBuffer(Buffer.downstream, length);
-    if (bytes.length == 0) return;
+    const bytes = length > 0 ? readBuffer(Buffer.downstream, length) : new Bytes();
+    if (bytes.length == 0 && !this.appEnded) return;
     replaceBuffer(Buffer.downstream, bytes.length, new Bytes());
-    machine.fromApp(bytes);
+    machine.fromApp(bytes, this.appEnded);
     this.countHeld(machine.heldBytes);
     if (vm.held > HELD_BY_VM) machine.overload();
   }
@@ -235,6 +231,8 @@ export class Connection {
       Level.warn,
       `postern: ${route.terms.destination}: ${nameOf(machine.failure)}: ${clean(machine.failureText, REPLY_TEXT)}`,
     );
+    // A sidecar-auth that was started anew does not know a kept route any more, and the relay says so in place of a greeting.
+    if (route.relay && machine.failure == Failure.server_greeting) this.listener.dropRoute(route);
     if (machine.failure != Failure.rejected) return;
     this.listener.dropRoute(route);
     // Called as a connection, the request would end with it.
@@ -280,7 +278,15 @@ function serverOf(route: Route): string {
 
 function tlsText(route: Route, reason: string): string {
   const name = route.sni.length > 0 ? route.sni.toString() : route.san.toString();
-  return `no trusted TLS connection to ${name} at ${serverOf(route)}: ${reason}`;
+  return `no trusted TLS connection to ${name} at ${serverOf(route)}: ${plainReason(reason)}`;
+}
+
+/** BoringSSL's words without the numbers and brackets that Envoy puts around them. */
+function plainReason(reason: string): string {
+  const start = reason.indexOf('OPENSSL_internal:');
+  const words = start < 0 ? reason : reason.slice(start + 'OPENSSL_internal:'.length);
+  const end = words.indexOf(':TLS_error_end');
+  return end < 0 ? words : words.slice(0, end);
 }
 
 function connectText(route: Route): string {

@@ -107,6 +107,7 @@ export class Route {
 
   static none(failure: Failure, text: string): Route {
     const route = new Route();
+    route.terms.destination = 'unknown';
     route.failure = failure;
     route.failureText = text;
     return route;
@@ -119,7 +120,7 @@ export function routeFrom(body: Bytes): Route {
   if (!fields.valid) return Route.none(Failure.internal, 'malformed answer of sidecar-auth');
   if (fields.has('failure')) {
     const none = Route.none(failureOf(fields.value('failure')), fields.value('text').toString());
-    none.terms.destination = fields.value('destination').toString();
+    if (fields.has('destination')) none.terms.destination = fields.value('destination').toString();
     return none;
   }
   return completeRoute(fields);

@@ -55,7 +55,7 @@ export function clean(text: string, limit = TEXT_LIMIT): string {
 /** The reply that stands in place of the server's greeting: RFC 5321 4.2.1, RFC 9051 7.1.5 with RFC 5530, RFC 1939 3 with RFC 3206. */
 export function greetingReply(protocol: Protocol, destination: string, failure: Failure): string {
   const text = clean(`postern: ${destination}: ${failure.code}: ${failure.message}`);
-  if (protocol === 'imap') return `* BYE [UNAVAILABLE] ${text}\r\n`;
+  if (protocol === 'imap') return `* BYE [${failure.retry ? 'UNAVAILABLE' : 'CONTACTADMIN'}] ${text}\r\n`;
   if (protocol === 'pop3') return `-ERR [SYS/${failure.retry ? 'TEMP' : 'PERM'}] ${text}\r\n`;
   const status = STATUS[failure.code] ?? '3.0';
   return failure.retry ? `421 4.${status} ${text}\r\n` : `554 5.${status} ${text}\r\n`;

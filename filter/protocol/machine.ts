@@ -115,20 +115,16 @@ export abstract class Machine {
 
   // Events.
 
-  fromApp(bytes: Bytes): void {
+  /** `end`: the app's end of stream comes with these bytes, and so with whatever is written in answer to them. */
+  fromApp(bytes: Bytes, end: bool): void {
     this.appSpoke = true;
+    this.appEnded = this.appEnded || end;
     if (this.phase == Phase.over) this.toServer.append(bytes);
     if (this.phase == Phase.closing) this.sendFarewell();
     if (this.phase >= Phase.doomed) return;
     this.app.append(bytes);
     if (this.app.length > APP_HELD) this.fail(Failure.limit, 'more than 256 KiB before the login was complete');
     else this.advance();
-  }
-
-  appEnd(): void {
-    this.appSpoke = true;
-    this.appEnded = true;
-    this.advance();
   }
 
   fromServer(bytes: Bytes): void {
@@ -311,7 +307,7 @@ export abstract class Machine {
       return;
     }
     this.takeLine();
-    this.answer(this.appLoginReply(text));
+    this.answer(this.appLoginReply(this.errorText(Failure.app_login, text)));
   }
 
   private continueSasl(sasl: SaslServer): void {

@@ -73,7 +73,7 @@ describeLive('Mail through Envoy and sidecar-auth', () => {
     const files = { ports, serversOf, caFile: certificates.caFile, proxyPort: proxy.port, token };
     const wrong = new Set(WRONG);
     const configFile = writeConfiguration(dir, all, files, (cell) => (wrong.has(cell) ? 'wrong' : cell.password));
-    postern = await up({ configFile, workers: 2 });
+    postern = await up({ configFile, workers: 2, logFile: join(dir, 'log') });
   }, START_TIMEOUT);
 
   afterAll(async () => {

@@ -16,10 +16,14 @@ async function stop(child: ChildProcess): Promise<void> {
 }
 
 async function answerOf<T>(child: ChildProcess): Promise<T> {
-  const ended = once(child, 'exit').then(() => {
+  const answered = new AbortController();
+  const { signal } = answered;
+  const ended = once(child, 'exit', { signal }).then(() => {
     throw new Error('a process of the load test ended');
   });
-  const [answer] = await Promise.race([once(child, 'message'), ended]);
+  const [answer] = await Promise.race([once(child, 'message', { signal }), ended]);
+  ended.catch(() => {}); // its end is no matter from here on
+  answered.abort();
   return answer;
 }
 

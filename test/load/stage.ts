@@ -1,5 +1,4 @@
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { askAdmin } from '../../cli/envoy-admin.ts';
@@ -7,6 +6,7 @@ import type { Running } from '../../cli/start-all.ts';
 import { up } from '../../cli/up.ts';
 import { freePorts } from '../live/daemon.ts';
 import type { Account } from './messages.ts';
+import { helperStatus } from './postern.ts';
 import { LoadServers } from './processes.ts';
 
 export const WORKERS = 2;
@@ -33,7 +33,12 @@ export class LoadStage {
     const servers = await LoadServers.start(ACCOUNTS);
     const ports = await freePorts(ACCOUNTS.length);
     const configFile = await writeFiles(directory, servers.ports, ports);
-    return new LoadStage(directory, servers, ports, await up({ configFile, workers: WORKERS }));
+    return new LoadStage(
+      directory,
+      servers,
+      ports,
+      await up({ configFile, workers: WORKERS, logFile: join(directory, 'log') }),
+    );
   }
 
   /** Octets of each VM's memory, by the gauge's name. */
@@ -50,8 +55,7 @@ export class LoadStage {
 
   /** How often sidecar-auth was asked for a route, by listener. */
   async asked(): Promise<Record<string, number>> {
-    const { sessions } = JSON.parse(await askHelper(join(this.postern.runDir, 'helper.sock')));
-    return sessions;
+    return (await helperStatus(this.postern.runDir)).sessions;
   }
 
   async #stats(filter: string): Promise<Record<string, number>> {
@@ -87,23 +91,6 @@ async function writeFiles(directory: string, serverPorts: number[], ports: numbe
   const listeners = ACCOUNTS.map(({ user }, index) => ({ destination: user, address: `127.0.0.1:${ports[index]}` }));
   await writeFile(file, JSON.stringify({ destinations: { directory: './destinations' }, listeners }));
   return file;
-}
-
-/** GET /v1/status of docs/contract.md. */
-function askHelper(socketPath: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const asked = request({ socketPath, path: '/v1/status', agent: false }, (response) => {
-      let body = '';
-      response.setEncoding('utf8');
-      response.on('data', (chunk: string) => {
-        body += chunk;
-      });
-      response.on('error', reject);
-      response.on('end', () => resolve(body));
-    });
-    asked.on('error', reject);
-    asked.end();
-  });
 }
 
 /** Descriptors that a process may have: setrlimit(2)'s soft limit, which Node raises to the hard one for itself and its children. */

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'vitest';
 import { type Dialog, type Event, matches, type Side, shown } from './dialog.ts';
+import { eventsFor } from './envoy-events.ts';
 import type { Place, Stage } from './envoy-stage.ts';
 import { Wire } from './envoy-wire.ts';
 import type { Witness } from './envoy-witness.ts';
@@ -21,18 +22,52 @@ const SIDES = ['server', 'app'] as const;
 /** Cuts what a side says into the pieces in which Envoy reads it. */
 export type Cut = (bytes: Buffer) => Buffer[];
 
+export const whole: Cut = (bytes) => [bytes];
+
 /** Plays a dialog between an app and a server on the two sides of Envoy. */
-export async function play(stage: Stage, dialog: Dialog, cut: Cut): Promise<void> {
+export function play(stage: Stage, dialog: Dialog, cut: Cut): Promise<void> {
+  return perform(stage, dialog, async (player, failures) => {
+    for (const [index, event] of eventsFor(dialog).entries()) await player.play(event, cut, `event ${index + 1}`);
+    await player.finish();
+    expect(await failures(), 'failures counted').toEqual(failuresOf(dialog));
+    await player.leave();
+  });
+}
+
+/**
+ * The app closes its sending side after the first `count` events. It must get one error where something failed, and where nothing did the
+ * server's bytes still pass; and it must see the end.
+ */
+export function cutOff(stage: Stage, dialog: Dialog, count: number): Promise<void> {
+  return perform(stage, dialog, async (player, failures) => {
+    await player.cutOff(eventsFor(dialog), count);
+    const { received, marked } = player;
+    const codes = Object.keys(await failures()).map((name) => name.replace(/^.*\./, ''));
+    const where = `cut off after ${count} events, with the failures [${codes}], the app receives ${received}`;
+    const told = [...received.matchAll(/postern: \S+: (\w+)/g)].map(([, code]) => code);
+    // A login of the app that is refused is no failure yet: the connection stays. The third one is.
+    const isFailure = (code: string | undefined) => code !== 'app_login';
+    expect(told.filter(isFailure), where).toHaveLength(codes.filter(isFailure).length);
+    if (codes.includes('app_login')) expect(told, where).toContain('app_login');
+    if (codes.length === 0 && marked) expect(received.endsWith(MARKER), where).toBe(true);
+  });
+}
+
+/** The failures that were counted since the start. */
+type Failures = () => Promise<Record<string, number>>;
+
+async function perform(
+  stage: Stage,
+  dialog: Dialog,
+  act: (player: Player, failures: Failures) => Promise<void>,
+): Promise<void> {
   const place = stage.places.get(dialog);
   if (!place) throw new Error('this dialog has no place on the stage');
   const before = await stage.failures();
   const witness = await stage.witness();
   const player = await Player.start(dialog, place, witness);
   try {
-    for (const [index, event] of eventsFor(dialog).entries()) await player.play(event, cut, `event ${index + 1}`);
-    await player.finish();
-    expect(since(before, await stage.failures()), 'failures counted').toEqual(failuresOf(dialog));
-    await player.leave();
+    await act(player, async () => since(before, await stage.failures()));
   } finally {
     player.end();
     witness.end();
@@ -47,6 +82,8 @@ class Player {
   readonly #wires: { app: Wire; server?: Wire };
   readonly #ended = new Set<Side>();
   #afterDeadline = false;
+  /** The server ended with the marker. */
+  marked = false;
 
   private constructor(dialog: Dialog, place: Place, witness: Witness, connection: Promise<[Socket]>, app: Wire) {
     this.#dialog = dialog;
@@ -105,8 +142,30 @@ class Player {
     expect(app.broken, 'the connection of the app is cut').toBeUndefined();
   }
 
+  /** Only what is said counts, until the app ends; from then on what the server says. */
+  async cutOff(events: Event[], count: number): Promise<void> {
+    await this.#playUnseen(events.slice(0, count));
+    if (!this.#ended.has('app')) await this.#playUnseen([{ kind: 'ends', side: 'app' }]);
+    await this.#playUnseen(events.slice(count).filter((event) => event.kind === 'says' && event.side === 'server'));
+    this.marked = this.#wires.server !== undefined && !this.#ended.has('server');
+    if (this.marked) this.#wire('server').says(Buffer.from(MARKER, 'latin1'));
+    await this.leave();
+  }
+
+  get received(): string {
+    return this.#heard('app');
+  }
+
   end(): void {
     for (const wire of [this.#wires.app, this.#wires.server]) wire?.destroy();
+  }
+
+  async #playUnseen(events: Event[]): Promise<void> {
+    for (const event of events) {
+      if (event.kind === 'expect') continue;
+      await this.play(event, whole, '');
+      await this.#witness.roundTrip();
+    }
   }
 
   #wire(side: Side): Wire {
@@ -147,40 +206,13 @@ class Player {
 
   /** Every dialog's destination is called `mail`. */
   #heard(side: Side): string {
-    return this.#wire(side).received.replace(`postern: ${this.#place.name}: `, 'postern: mail: ');
+    return this.#wire(side).received.replaceAll(`postern: ${this.#place.name}: `, 'postern: mail: ');
   }
 }
 
 function speakPlain(socket: Socket): void {
   socket.on('error', () => {});
   socket.end('220 no TLS here\r\n');
-}
-
-/** The events as far as Envoy can show them. */
-function eventsFor({ events, unreachable }: Dialog): Event[] {
-  return unreachable ? withoutServer(events) : withoutEarlyFarewell(events);
-}
-
-/** Where nobody answers Envoy's own listener takes the server's part, at once: only the sum can be seen. */
-function withoutServer(events: Event[]): Event[] {
-  const said = events.filter((event) => event.kind === 'says' && event.side === 'app');
-  const received = events.map((event) => (event.kind === 'expect' ? event.received.app : '')).join('');
-  return [...said, { kind: 'expect', received: { app: anyReason(received), server: '' } }];
-}
-
-/** Envoy can send nothing to the server before the app's first byte: the machine's QUIT is dropped, the error and the close are not. */
-function withoutEarlyFarewell(events: Event[]): Event[] {
-  const first = events.findIndex((event) => event.kind === 'says' && event.side === 'app');
-  return events.map((event, index) =>
-    event.kind === 'expect' && (first < 0 || index < first)
-      ? { ...event, received: { ...event.received, server: '' } }
-      : event,
-  );
-}
-
-/** The other runners give a reason of their own. */
-function anyReason(text: string): string {
-  return text.replace('nobody answered', '\u{f000}');
 }
 
 function since(before: Record<string, number>, after: Record<string, number>): Record<string, number> {

@@ -54,7 +54,7 @@ export class Stage {
     const file = { destinations: { directory: './destinations' }, listeners, loginTimeout };
     await writeFile(configFile, JSON.stringify(file));
     // One worker: the witness must be on the dialog's own.
-    return new Stage(directory, places, servers, await up({ configFile, workers: 1 }));
+    return new Stage(directory, places, servers, await up({ configFile, workers: 1, logFile: join(directory, 'log') }));
   }
 
   witness(): Promise<Witness> {

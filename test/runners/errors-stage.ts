@@ -54,7 +54,12 @@ export class ErrorStage {
     const configFile = join(directory, 'postern.yaml');
     await writeFile(configFile, JSON.stringify(configuration(world, cases)));
     // One worker: the limit of a listener is shared out among them.
-    return new ErrorStage(directory, world, cases, await up({ configFile, workers: 1 }));
+    return new ErrorStage(
+      directory,
+      world,
+      cases,
+      await up({ configFile, workers: 1, logFile: join(directory, 'log') }),
+    );
   }
 
   casesOf(cause: Cause): Case[] {

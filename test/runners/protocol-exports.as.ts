@@ -24,11 +24,11 @@ export function start(protocol: i32): void {
 }
 
 export function fromApp(): void {
-  machine.fromApp(input);
+  machine.fromApp(input, false);
 }
 
 export function appEnd(): void {
-  machine.appEnd();
+  machine.fromApp(input, true);
 }
 
 export function fromServer(): void {

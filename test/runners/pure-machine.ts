@@ -43,6 +43,7 @@ export class PureMachine {
   }
 
   ends(side: 'app' | 'server'): void {
+    this.input(Buffer.alloc(0));
     if (side === 'app') this.exports.appEnd();
     else this.exports.serverEnd();
   }

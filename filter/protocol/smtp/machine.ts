@@ -31,6 +31,8 @@ export class SmtpMachine extends Machine {
   private capability: Capability | null = null;
   private heard: Capability = new Capability();
   private client: SaslClient | null = null;
+  /** The server's greeting was a permanent refusal: the app must not try again and again. */
+  private refusedForGood: bool = false;
   /** The server waits for a SASL response. */
   private challenged: bool = false;
   /** Lines of a greeting or answer for the app that is not whole yet. */
@@ -115,6 +117,7 @@ export class SmtpMachine extends Machine {
     if (reply.code == 0) {
       this.fail(Failure.server_greeting, 'the server did not greet in SMTP');
     } else if (reply.kind != 2) {
+      this.refusedForGood = reply.kind == 5;
       this.refusedGreeting(line);
     } else {
       this.passOn(reply);
@@ -246,6 +249,7 @@ export class SmtpMachine extends Machine {
   }
 
   protected failureReply(text: string): string {
+    if (this.refusedForGood) return `554 5.3.0 ${text}\r\n`;
     return `${this.greeted ? codeOf(this.failure) : greetingCodeOf(this.failure)} ${text}\r\n`;
   }
 

@@ -63,7 +63,7 @@ async function start(content: string, binary = envoy): Promise<Running> {
   running = await startAll({
     runDir,
     startHelper: () => note(spawn(process.execPath, helper, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })),
-    startEnvoy: () => note(startEnvoy(binary, files.bootstrapFile, 1)),
+    startEnvoy: () => note(startEnvoy(binary, files.bootstrapFile, 1, 2)),
     log: (line) => log.push(line),
   });
   return running;

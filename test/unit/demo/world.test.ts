@@ -65,7 +65,7 @@ test('a friendly port that is taken is replaced; ports differ', () => {
 });
 
 test.each<Client>(['curl', 'python3', undefined])('the banner for %s fits and holds no login', (client) => {
-  const text = banner(world, client);
+  const text = banner(world, client, '/tmp/postern-demo-XXXXXX/postern.log');
   expect(Math.max(...text.split('\n').map((line) => line.length))).toBeLessThanOrEqual(100);
   for (const { destination, port } of world.places) expect(text).toMatch(new RegExp(`${destination} .*:${port}$`, 'm'));
   expect(text).not.toContain(world.password);

@@ -239,7 +239,7 @@ describe('failures become one line', () => {
   it('IMAP and POP3 in their own words', async () => {
     const proxy = { replies: { 'mail.virtual:25': 2 } };
     const imap = await world({ proxy, target: { protocol: 'imap' } });
-    expect(await seen(imap.socketPath)).toMatch(/^\* BYE \[UNAVAILABLE\] postern: office-mail: socks: .*\r\n$/);
+    expect(await seen(imap.socketPath)).toMatch(/^\* BYE \[CONTACTADMIN\] postern: office-mail: socks: .*\r\n$/);
     const pop3 = await world({ proxy, target: { protocol: 'pop3' } });
     expect(await seen(pop3.socketPath)).toMatch(/^-ERR \[SYS\/PERM\] postern: office-mail: socks: .*\r\n$/);
   });

@@ -18,7 +18,7 @@ const pids: (number | undefined)[] = [];
 const running = await startAll({
   runDir,
   startHelper: () => note(spawn(process.execPath, helper, { detached: true, stdio: ['ignore', 2, 2, 'ipc'] })),
-  startEnvoy: () => note(startEnvoy(envoy, files.bootstrapFile, 1)),
+  startEnvoy: () => note(startEnvoy(envoy, files.bootstrapFile, 1, 2)),
   log: console.error,
 });
 onStopSignals(
