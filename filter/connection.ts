@@ -224,7 +224,7 @@ export class Connection {
     if (machine.phase != Phase.closing) this.keepClock();
     else if (!this.saidFailure) this.startClock(FAREWELL);
     this.saidFailure = machine.phase == Phase.closing;
-    if (this.failed || route == null) return;
+    if (this.failed || route == null || machine.failure == Failure.none) return;
     this.failed = true;
     countFailure(this.listener.protocol, machine.failure);
     log(

@@ -144,6 +144,8 @@ function completeRoute(fields: Fields): Route {
 
 function isComplete(route: Route, fields: Fields): bool {
   const login = fields.value('login');
+  // Half a demand would let everyone in.
+  if (fields.has('app.user') != fields.has('app.password')) return false;
   if (route.id.length == 0 || route.deadlineMs < 1 || route.limit < 1 || route.keepSeconds < 0) return false;
   if (!route.relay && (!fields.value('to').equals('direct') || route.addresses.length < 1)) return false;
   if (login.equals('basic')) return fields.has('user') && fields.has('password') && fields.has('plain');

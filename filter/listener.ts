@@ -43,12 +43,13 @@ export class Listener {
     this.askedAt = this.revision;
   }
 
-  /** The answer is here; who waited for it. */
-  answered(route: Route): Connection[] {
+  /** The answer is here; who waited for it. `since`: the state that the last poll told. */
+  answered(route: Route, since: Bytes): Connection[] {
     const waiting = this.waiting;
     this.waiting = [];
     this.asking = false;
-    if (this.askedAt == this.revision) this.keep(route);
+    // Both answers travel on connections of their own: one of the state that the poll told knows of the change.
+    if (this.askedAt == this.revision || route.since.same(since)) this.keep(route);
     return waiting;
   }
 
@@ -58,13 +59,8 @@ export class Listener {
     this.keptUntil = now() + <u64>route.keepSeconds * SECOND;
   }
 
-  drop(): void {
-    this.kept = null;
-    this.revision += 1;
-  }
-
-  /** Everything may have changed since; a route of the state that was told stays. */
-  dropOlder(since: Bytes): void {
+  /** Something changed that this listener may be about; a route of the state that was told stays. */
+  changed(since: Bytes): void {
     const kept = this.kept;
     if (kept == null || !kept.since.same(since)) this.drop();
   }
@@ -72,5 +68,10 @@ export class Listener {
   /** Drops this very route; a newer one stays. */
   dropRoute(route: Route): void {
     if (this.kept == route) this.drop();
+  }
+
+  private drop(): void {
+    this.kept = null;
+    this.revision += 1;
   }
 }

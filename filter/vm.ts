@@ -124,7 +124,7 @@ export class Vm {
     this.calls.remove(token);
     if (listener == null) return;
     const route = routeAtHand(bodyLength);
-    const waiting = listener.answered(route);
+    const waiting = listener.answered(route, Bytes.of(this.since));
     for (let i = 0; i < waiting.length; i++) waiting[i].onRoute(route);
   }
 
@@ -166,8 +166,7 @@ export class Vm {
     for (let i = 0; i < contexts.length; i++) {
       const listener = this.listeners.find(contexts[i]);
       if (listener == null) continue;
-      if (all) listener.dropOlder(since);
-      else if (isAmong(named, listener.id)) listener.drop();
+      if (all || isAmong(named, listener.id)) listener.changed(since);
     }
   }
 

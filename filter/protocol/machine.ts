@@ -24,7 +24,7 @@ export enum Phase {
   waiting,
   /** A failure is to be said in place of the server's next bytes. */
   doomed,
-  /** The failure is said; what the server still sends is swallowed until it closes. */
+  /** The failure is said, or the server has ended; what still comes from either side is swallowed until it closes. */
   closing,
   /** The bytes of both sides pass unread. */
   over,
@@ -144,7 +144,8 @@ export abstract class Machine {
       this.fail(Failure.server_greeting, 'the server closed the connection before its greeting');
     else if (this.phase == Phase.waiting)
       this.fail(Failure.server_unavailable, `the server closed the connection${this.during()}`);
-    else if (this.phase == Phase.ready) this.phase = Phase.over;
+    // A server may still listen after its end of stream: what passes must be from someone who is logged in.
+    else if (this.phase == Phase.ready) this.phase = this.mayPass ? Phase.over : Phase.closing;
     this.endOfServerEvent();
   }
 

@@ -310,7 +310,7 @@ export class ImapMachine extends Machine {
 
   private tell(response: Response): void {
     this.passOn(rewrittenLine(response, this.offersLogin));
-    if (response.untagged && response.name.is('BYE') && !this.owesLogin) this.phase = Phase.over;
+    if (response.untagged && response.name.is('BYE') && this.mayPass) this.phase = Phase.over;
   }
 
   /** Gmail sends the session's capabilities untagged before its OK, others in the OK. */

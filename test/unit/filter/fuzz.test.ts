@@ -260,8 +260,8 @@ class World {
       throw new Broken('a secret where it must not be');
     if (place.demands && !session.knows && SECRETS.some((secret) => toServer.includes(secret)))
       throw new Broken('a login for a stranger');
-    // A server that ended before the login has hung up: whatever the app still says, nobody is there to act on it.
-    if (!session.serverEnded) guard.check(toServer);
+    // A server that ended before the login has hung up, and sees what the app still says; but never what a stranger says.
+    if (!session.serverEnded || (place.demands && !session.knows)) guard.check(toServer);
   }
 
   #tell(event: string, act: () => void): void {

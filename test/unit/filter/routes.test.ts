@@ -266,6 +266,15 @@ describe('changes', () => {
     expect(host.connect(root).connecting).toBe(false);
   });
 
+  test('the first poll is answered before the session: what is of the state that it told is kept', () => {
+    const host = new FakeHost();
+    const root = host.listener('smtp:one');
+    host.connect(root);
+    for (const poll of host.callsTo('/v1/changes')) host.answer(poll, fields({ since: 'boot.7', all: '1' }));
+    answerAll(host, { since: 'boot.7' });
+    expect(host.connect(root).connecting).toBe(true);
+  });
+
   test('an answer that was asked for before a change is used once and not kept', () => {
     const host = new FakeHost();
     const root = host.listener('smtp:one');
