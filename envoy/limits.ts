@@ -25,6 +25,9 @@ export const BUFFER_OCTETS = 256 * 1024;
  */
 export const CONNECT_ATTEMPTS = 5;
 
+/** Seconds without a byte in either direction until a session ends. */
+export const IDLE_SECONDS = 7_200;
+
 /** Seconds after which a silent peer is probed: below the 4 to 6 minutes after which NAT gateways forget a connection. */
 export const KEEPALIVE_SECONDS = 120;
 

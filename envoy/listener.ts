@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { BUFFER_OCTETS, CONNECT_ATTEMPTS, KEEPALIVE_SECONDS } from './limits.ts';
+import { BUFFER_OCTETS, CONNECT_ATTEMPTS, IDLE_SECONDS, KEEPALIVE_SECONDS } from './limits.ts';
 
 export interface EnvoyListener {
   /** The opaque id of docs/contract.md, `smtp:5b1d0c9a22f8e713`: all that Envoy's configuration holds of a destination. */
@@ -104,9 +104,9 @@ function tcpProxy(): object {
       cluster: 'postern-blackhole',
       max_connect_attempts: CONNECT_ATTEMPTS,
       backoff_options: { base_interval: '0.02s', max_interval: '0.2s' },
-      // Envoy's default of one hour would cut IMAP IDLE and long pauses: RFC 9051 5.4 leaves the time-out to the server. The
-      // filter's deadline guards the login; TCP keepalive finds peers that are gone.
-      idle_timeout: '0s',
+      // Silence in both directions. No session of mail has this: IDLE is renewed every 29 minutes (RFC 2177), servers end
+      // sessions after 5 to 30 minutes. Without it an app that left, and a server that ignores its end, would hold a connection for ever.
+      idle_timeout: `${IDLE_SECONDS}s`,
     },
   };
 }

@@ -90,7 +90,9 @@ export class Connection {
     const machine = this.machine;
     if (machine == null || (length == 0 && !end)) return;
     if (!this.connected) this.onFirstBytes(machine);
+    if (vm.held + length > HELD_BY_VM) machine.overload();
     if (length > 0) machine.fromServer(readBuffer(Buffer.upstream, length));
+    this.countHeld(machine.heldBytes);
     if (end) machine.serverEnd();
     replaceBuffer(Buffer.upstream, length, machine.toApp);
     machine.toApp.clear();

@@ -24,5 +24,5 @@ export const TICK: i32 = 250;
 /** While a destination with two addresses is being connected: how soon the second one's turn must be seen. */
 export const TICK_CONNECTING: i32 = 10;
 
-/** Bytes that all connections of one VM may hold before their logins, so that they can't fill its memory. */
+/** Bytes of apps and servers that all connections of one VM may hold before their logins, so that they can't fill its memory. */
 export const HELD_BY_VM: i32 = 64 << 20;

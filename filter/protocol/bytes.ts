@@ -95,6 +95,14 @@ export class Bytes {
     return this.length == other.length && memory.compare(this.address, other.address, this.length) == 0;
   }
 
+  /** False for an empty `part`. */
+  contains(part: Bytes): bool {
+    for (let i = this.indexOf(part.at(0)); i >= 0; i = this.indexOf(part.at(0), i + 1)) {
+      if (this.slice(i, i + part.length).same(part)) return true;
+    }
+    return false;
+  }
+
   equals(text: string): bool {
     return this.length == text.length && this.startsWith(text);
   }

@@ -21,6 +21,9 @@ export const SERVER_LINE: i32 = 8192;
 /** Lines of one answer of the server before login; Dovecot's submission proxy takes 128. */
 export const SERVER_LINES: i32 = 128;
 
+/** An answer of the server before login, in all; the largest that are known (EHLO, CAPABILITY, ID) have a few KiB. */
+export const SERVER_ANSWER: i32 = 65536;
+
 /** A command with an initial response: RFC 5321 4.5.3.1.4 and RFC 4954 section 4 (with CRLF). Used for IMAP too. */
 export const COMMAND_LINE: i32 = 512;
 

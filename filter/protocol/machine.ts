@@ -7,6 +7,7 @@ import {
   APP_LINE,
   APP_LOGINS,
   REPLY_TEXT,
+  SERVER_ANSWER,
   SERVER_LINE,
   SERVER_LINES,
   SERVER_TEXT,
@@ -28,11 +29,6 @@ export enum Phase {
   closing,
   /** The bytes of both sides pass unread. */
   over,
-}
-
-/** The server's own words, in the short form that an error text may hold. */
-export function serverSaid(line: Bytes): string {
-  return `the server said: ${clean(line.slice(0, SERVER_TEXT).toString(), SERVER_TEXT)}`;
 }
 
 /** The first octet of a TLS ClientHello (RFC 8446 section 5.1); no command begins with it. */
@@ -85,6 +81,7 @@ export abstract class Machine {
   /** A failure's reply that came ready-made from sidecar-auth. */
   private readyMade: string = '';
   private answerLines: i32 = 0;
+  private answerOctets: i32 = 0;
 
   constructor(protected readonly terms: Terms) {
     this.loggedIn = !terms.login;
@@ -159,7 +156,7 @@ export abstract class Machine {
 
   /** The VM holds more for its connections than it can. */
   overload(): void {
-    this.fail(Failure.limit, 'too many bytes of applications wait for their logins');
+    this.fail(Failure.limit, 'too many bytes of all connections wait for their logins');
   }
 
   /** What answers is not the server: its first bytes are replaced by the failure, and nothing is sent there. */
@@ -169,7 +166,7 @@ export abstract class Machine {
   }
 
   get heldBytes(): i32 {
-    return this.app.length;
+    return this.app.length + this.server.length + this.answerOctets;
   }
 
   // For the protocols.
@@ -192,6 +189,7 @@ export abstract class Machine {
     this.toServer.append(command);
     this.phase = Phase.waiting;
     this.answerLines = 0;
+    this.answerOctets = 0;
     return true;
   }
 
@@ -281,6 +279,12 @@ export abstract class Machine {
     this.continueSasl(sasl);
   }
 
+  /** The server's own words, in the short form that an error text may hold; not if they repeat what it was sent. */
+  protected said(line: Bytes): string {
+    if (this.terms.isRepeatedIn(line)) return 'the server refused, in words that repeat the login';
+    return `the server said: ${clean(line.slice(0, SERVER_TEXT).toString(), SERVER_TEXT)}`;
+  }
+
   /** What is awaited, for error texts: " during ...". */
   protected during(): string {
     return '';
@@ -289,7 +293,7 @@ export abstract class Machine {
   /** The server greets with a refusal. One of sidecar-auth's own is passed on as it is: it names destination and failure. */
   protected refusedGreeting(line: Bytes): void {
     const text = line.toString();
-    this.fail(Failure.server_greeting, serverSaid(line));
+    this.fail(Failure.server_greeting, this.said(line));
     if (text.includes(' postern: ')) this.readyMade = text;
   }
 
@@ -350,7 +354,8 @@ export abstract class Machine {
 
   private onAppLine(line: Bytes): void {
     const sasl = this.sasl;
-    this.commands += 1;
+    // Once logged in, an app may keep its session alive by NOOP for as long as it likes.
+    if (!this.mayPass) this.commands += 1;
     if (this.commands > APP_COMMANDS) {
       this.fail(Failure.limit, 'more than 64 commands before the login');
     } else if (sasl != null) {
@@ -393,17 +398,20 @@ export abstract class Machine {
   }
 
   private onServerLine(line: Bytes): void {
-    if (this.phase != Phase.ready && this.isTooMuch()) return;
+    if (this.phase != Phase.ready && this.isTooMuch(line.length)) return;
     if (this.phase == Phase.greeting) this.onGreeting(line);
     else if (this.phase == Phase.waiting) this.onAnswer(line);
     else this.onUnsolicited(line);
   }
 
   /** The server's answer, or greeting, has lines without end. */
-  private isTooMuch(): bool {
+  private isTooMuch(octets: i32): bool {
     this.answerLines += 1;
+    this.answerOctets += octets;
     if (this.answerLines > SERVER_LINES) this.fail(Failure.limit, 'the server sent an answer of more than 128 lines');
-    return this.answerLines > SERVER_LINES;
+    else if (this.answerOctets > SERVER_ANSWER)
+      this.fail(Failure.limit, 'the server sent an answer of more than 64 KiB');
+    return this.phase >= Phase.doomed;
   }
 
   private endOfServerEvent(): void {

@@ -27,6 +27,11 @@ export class Terms {
     return this.appUser != null;
   }
 
+  /** Whether a server's line repeats a secret that it was sent, as some do with a command that they do not know. */
+  isRepeatedIn(line: Bytes): bool {
+    return line.contains(this.password) || line.contains(this.password64) || line.contains(this.plain64);
+  }
+
   /** Whether this is the login that the listener demands; the time does not tell how much of it was right. */
   accepts(user: Bytes, password: Bytes): bool {
     const wantedUser = this.appUser;

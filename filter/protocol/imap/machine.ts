@@ -1,7 +1,7 @@
 import { Bytes } from '../bytes';
 import { Failure } from '../failure';
 import { APP_LINE, APP_SECRET, SERVER_LINE } from '../limits';
-import { Machine, Phase, serverSaid } from '../machine';
+import { Machine, Phase } from '../machine';
 import { SaslState } from '../sasl/server';
 import { LoginArguments } from './arguments';
 import { Capability, capabilityOf, rewrittenLine } from './capability';
@@ -246,7 +246,7 @@ export class ImapMachine extends Machine {
       this.refusedGreeting(line);
     } else {
       // PREAUTH where a login is due: nobody knows whose session that is.
-      this.fail(Failure.server_greeting, serverSaid(line));
+      this.fail(Failure.server_greeting, this.said(line));
     }
   }
 
@@ -305,7 +305,7 @@ export class ImapMachine extends Machine {
   private onUntagged(response: Response): void {
     this.learn(response);
     if (this.step == Step.pass) this.tell(response);
-    else if (response.name.is('BYE')) this.fail(Failure.server_unavailable, serverSaid(response.line));
+    else if (response.name.is('BYE')) this.fail(Failure.server_unavailable, this.said(response.line));
   }
 
   private tell(response: Response): void {
@@ -363,10 +363,9 @@ export class ImapMachine extends Machine {
   private onRefused(response: Response): void {
     const code = response.code;
     const transient = code.is('UNAVAILABLE') || code.is('INUSE') || code.is('LIMIT');
-    if (response.name.is('BAD')) this.fail(Failure.protocol, serverSaid(response.text));
-    else if (transient || this.step == Step.capability)
-      this.fail(Failure.server_unavailable, serverSaid(response.text));
-    else this.fail(Failure.rejected, serverSaid(response.text));
+    if (response.name.is('BAD')) this.fail(Failure.protocol, this.said(response.text));
+    else if (transient || this.step == Step.capability) this.fail(Failure.server_unavailable, this.said(response.text));
+    else this.fail(Failure.rejected, this.said(response.text));
   }
 
   // The login at the server.

@@ -1,7 +1,7 @@
 import { Bytes } from '../bytes';
 import { Failure } from '../failure';
 import { POP3_COMMAND_LINE } from '../limits';
-import { Machine, Phase, serverSaid } from '../machine';
+import { Machine, Phase } from '../machine';
 import { Mechanism, mechanismName, SaslClient } from '../sasl/client';
 import { SaslState } from '../sasl/server';
 import { wordAt, wordsOf } from '../words';
@@ -156,7 +156,7 @@ export class Pop3Machine extends Machine {
 
   protected onUnsolicited(line: Bytes): void {
     // Dovecot says so before it closes an idle connection.
-    if (new ReplyLine(line).status == Status.err) this.fail(Failure.server_unavailable, serverSaid(line));
+    if (new ReplyLine(line).status == Status.err) this.fail(Failure.server_unavailable, this.said(line));
     else this.fail(Failure.protocol, 'the server spoke without being asked');
   }
 
@@ -235,7 +235,7 @@ export class Pop3Machine extends Machine {
 
   private onRefused(reply: ReplyLine): void {
     this.refusal = transientCode(reply.code);
-    this.fail(this.refusal == '' ? Failure.rejected : Failure.server_unavailable, serverSaid(reply.line));
+    this.fail(this.refusal == '' ? Failure.rejected : Failure.server_unavailable, this.said(reply.line));
   }
 
   // Wording.

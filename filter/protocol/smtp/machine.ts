@@ -1,7 +1,7 @@
 import { Bytes } from '../bytes';
 import { Failure } from '../failure';
 import { COMMAND_LINE } from '../limits';
-import { Machine, Phase, serverSaid } from '../machine';
+import { Machine, Phase } from '../machine';
 import { Mechanism, mechanismName, SaslClient } from '../sasl/client';
 import { SaslState } from '../sasl/server';
 import { Capability } from './capability';
@@ -131,14 +131,14 @@ export class SmtpMachine extends Machine {
     const reply = new ReplyLine(line);
     if (reply.code == 0) this.fail(Failure.protocol, `the server's answer is no SMTP reply${this.during()}`);
     else if (this.step == Step.pass) this.onPassed(reply);
-    else if (reply.code == 421) this.fail(Failure.server_unavailable, serverSaid(line));
+    else if (reply.code == 421) this.fail(Failure.server_unavailable, this.said(line));
     else if (this.step == Step.carrier) this.onCarrier(reply);
     else if (this.step == Step.auth) this.onAuthReply(reply);
     else this.onHelloReply(reply);
   }
 
   protected onUnsolicited(line: Bytes): void {
-    if (new ReplyLine(line).code == 421) this.fail(Failure.server_unavailable, serverSaid(line));
+    if (new ReplyLine(line).code == 421) this.fail(Failure.server_unavailable, this.said(line));
     else this.fail(Failure.protocol, 'the server spoke without being asked');
   }
 
@@ -164,7 +164,7 @@ export class SmtpMachine extends Machine {
     if (!reply.last) return;
     if (reply.kind == 2) this.onHelloDone();
     else if (reply.kind == 5 && this.step == Step.ehlo) this.onEhloRefused();
-    else this.fail(Failure.server_unavailable, serverSaid(reply.line));
+    else this.fail(Failure.server_unavailable, this.said(reply.line));
   }
 
   /** A server of before RFC 1869 (1995), or something in between that masks EHLO. */
@@ -216,8 +216,8 @@ export class SmtpMachine extends Machine {
     this.refusal = new Bytes();
     if (reply.kind == 2) this.onLoggedIn();
     else if (reply.code == 334) this.onChallenge();
-    else if (reply.kind == 4) this.fail(Failure.server_unavailable, serverSaid(said));
-    else this.fail(Failure.rejected, serverSaid(said));
+    else if (reply.kind == 4) this.fail(Failure.server_unavailable, this.said(said));
+    else this.fail(Failure.rejected, this.said(said));
   }
 
   private onChallenge(): void {

@@ -46,8 +46,8 @@ test('listeners differ in nothing but their id, and so share a VM', () => {
   expect([a.configuration.value, b.configuration.value]).toEqual(['smtp:a', 'imap:b']);
 });
 
-test('a connection without a route reaches nothing, and an idle session is not cut', () => {
-  expect(filters(made(TCP), 0)[2]?.typed_config).toMatchObject({ cluster: 'postern-blackhole', idle_timeout: '0s' });
+test('a connection without a route reaches nothing, and an idle session is not cut within an hour', () => {
+  expect(filters(made(TCP), 0)[2]?.typed_config).toMatchObject({ cluster: 'postern-blackhole', idle_timeout: '7200s' });
 });
 
 test('the version changes with the content and with nothing else', () => {

@@ -386,3 +386,29 @@ describe('time', () => {
     expect(host.tick.period).toBe(0);
   });
 });
+
+describe('an app that keeps its session alive by NOOP', () => {
+  function noops(loggedIn: boolean): string {
+    const { host, connection } = routed();
+    host.serverSays(connection, GREETING);
+    host.appSays(connection, Buffer.from('EHLO app\r\n'));
+    host.serverSays(connection, Buffer.from('250-mx.example\r\n250 AUTH PLAIN\r\n'));
+    if (loggedIn) {
+      host.appSays(connection, Buffer.from('AUTH PLAIN AGEAYg==\r\n'));
+      host.serverSays(connection, Buffer.from('235 ok\r\n'));
+    }
+    for (let count = 0; count < 100; count++) {
+      host.appSays(connection, Buffer.from('NOOP\r\n'));
+      host.serverSays(connection, Buffer.from('250 ok\r\n'));
+    }
+    return connection.toApp;
+  }
+
+  test('after its login it may for as long as it likes', () => {
+    expect(noops(true)).not.toContain('postern:');
+  });
+
+  test('before that it is told when it is too much', () => {
+    expect(noops(false)).toContain('postern: mail: limit: more than 64 commands before the login');
+  });
+});
