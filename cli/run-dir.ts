@@ -9,15 +9,25 @@ import { StartFailure } from './start-failure.ts';
 /** Octets that the longest name in the run directory adds to mkdtemp's prefix: `XXXXXX/fallback-smtp.sock`. */
 const LONGEST_NAME = 26;
 
-/** Makes the run directory (mode 0700) with what Envoy reads. @throws StartFailure for a bad CA file */
-export function makeRunDir(additionalCAs: string[], temporary = tmpdir()): string {
+/** Seconds for one attempt to connect, at most: SAP's own limit for its services. */
+const CONNECT_SECONDS = 5;
+/** Two addresses are tried one after the other, and the error must reach the app before the login's deadline closes the connection. */
+const CONNECT_SHARE = 0.4;
+
+/**
+ * Makes the run directory (mode 0700) with what Envoy reads. `loginTimeout` in seconds.
+ * @throws StartFailure for a bad CA file
+ */
+export function makeRunDir(additionalCAs: string[], loginTimeout: number, temporary = tmpdir()): string {
   const prefix = join(temporary, 'postern-');
   const fits = Buffer.byteLength(prefix) + LONGEST_NAME <= MAX_SOCKET_PATH;
   const runDir = mkdtempSync(fits ? prefix : '/tmp/postern-');
   try {
     const files = runDirFiles(runDir);
     writeCaBundle(files.caFile, additionalCAs);
-    writeFileSync(files.bootstrapFile, JSON.stringify(bootstrap({ runDir, caFile: files.caFile })), { mode: 0o600 });
+    const connectTimeoutSeconds = Math.min(CONNECT_SECONDS, loginTimeout * CONNECT_SHARE);
+    const content = bootstrap({ runDir, caFile: files.caFile, connectTimeoutSeconds });
+    writeFileSync(files.bootstrapFile, JSON.stringify(content), { mode: 0o600 });
     return runDir;
   } catch (cause) {
     rmSync(runDir, { recursive: true, force: true });

@@ -38,7 +38,7 @@ export async function up(options: UpOptions): Promise<Running> {
   // Not before the downloads: it must still be true when Envoy starts.
   const taken = await Promise.all(config.listeners.map(({ address }) => inTheWay(address)));
   if (taken.some((line) => line !== undefined)) throw new StartFailure(taken.filter((line) => line).join('\n'));
-  const runDir = makeRunDir(config.tls.additionalCAs);
+  const runDir = makeRunDir(config.tls.additionalCAs, config.loginTimeout);
   const { bootstrapFile } = runDirFiles(runDir);
   const log = options.logFile === undefined ? 2 : openSync(options.logFile, 'a', 0o600);
   return startAll({
