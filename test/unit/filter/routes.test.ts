@@ -99,6 +99,7 @@ describe('asking sidecar-auth', () => {
       '200',
       fields({ route: 'r', to: 'relay', login: 'basic', user: 'u', deadline: '9', limit: '1', keep: '1' }),
     ],
+    ['half a demand on the app', '200', sessionAnswer(dialog, { 'app.password': 'right' })],
     ['numbers that are none', '200', sessionAnswer(dialog, { limit: '99999999999999999999' })],
   ])('%s: the fallback, with an error of sidecar-auth, and nothing kept', (_, status, body) => {
     const host = new FakeHost();
