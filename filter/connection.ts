@@ -13,7 +13,7 @@ import {
   readBuffer,
   replaceBuffer,
 } from './host/host';
-import { FAREWELL, HELD_BY_VM } from './limits';
+import { FAREWELL, HELD_BY_RIGHT, HELD_BY_VM } from './limits';
 import { Listener } from './listener';
 import { countFailure, countLogin } from './metrics';
 import { Bytes } from './protocol/bytes';
@@ -90,7 +90,7 @@ export class Connection {
     const machine = this.machine;
     if (machine == null || (length == 0 && !end)) return;
     if (!this.connected) this.onFirstBytes(machine);
-    if (vm.held + length > HELD_BY_VM) machine.overload();
+    if (vm.held + length > HELD_BY_VM && machine.heldBytes + length > HELD_BY_RIGHT) machine.overload();
     if (length > 0) machine.fromServer(readBuffer(Buffer.upstream, length));
     this.countHeld(machine.heldBytes);
     if (end) machine.serverEnd();
@@ -178,7 +178,7 @@ export class Connection {
     replaceBuffer(Buffer.downstream, bytes.length, new Bytes());
     machine.fromApp(bytes, this.appEnded);
     this.countHeld(machine.heldBytes);
-    if (vm.held > HELD_BY_VM) machine.overload();
+    if (vm.held > HELD_BY_VM && machine.heldBytes > HELD_BY_RIGHT) machine.overload();
   }
 
   private countHeld(bytes: i32): void {

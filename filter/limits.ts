@@ -26,3 +26,6 @@ export const TICK_CONNECTING: i32 = 10;
 
 /** Bytes of apps and servers that all connections of one VM may hold before their logins, so that they can't fill its memory. */
 export const HELD_BY_VM: i32 = 64 << 20;
+
+/** What a connection may hold however much the others do: whoever holds much is turned away then, not whoever comes next. */
+export const HELD_BY_RIGHT: i32 = 4096;

@@ -82,6 +82,8 @@ export abstract class Machine {
   private readyMade: string = '';
   private answerLines: i32 = 0;
   private answerOctets: i32 = 0;
+  /** Of the largest answer so far: what it said may still be kept. */
+  private mostOctets: i32 = 0;
 
   constructor(protected readonly terms: Terms) {
     this.loggedIn = !terms.login;
@@ -166,7 +168,7 @@ export abstract class Machine {
   }
 
   get heldBytes(): i32 {
-    return this.app.length + this.server.length + this.answerOctets;
+    return this.app.length + this.server.length + this.mostOctets;
   }
 
   // For the protocols.
@@ -408,6 +410,7 @@ export abstract class Machine {
   private isTooMuch(octets: i32): bool {
     this.answerLines += 1;
     this.answerOctets += octets;
+    if (this.answerOctets > this.mostOctets) this.mostOctets = this.answerOctets;
     if (this.answerLines > SERVER_LINES) this.fail(Failure.limit, 'the server sent an answer of more than 128 lines');
     else if (this.answerOctets > SERVER_ANSWER)
       this.fail(Failure.limit, 'the server sent an answer of more than 64 KiB');

@@ -62,6 +62,11 @@ export class SmtpMachine extends Machine {
   }
 
   private onHello(command: Command): void {
+    // It is kept until the server's answer, and so must be of a size that many connections can keep.
+    if (command.line.length > COMMAND_LINE) {
+      this.answer('500 5.5.2 line too long\r\n');
+      return;
+    }
     const known = this.capability;
     if (this.lastWrite) {
       this.deliver(command.line);
