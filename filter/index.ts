@@ -1,5 +1,5 @@
 // What Envoy calls: proxy-wasm ABI 0.2.1, network filter.
-import { Action, Buffer, enter, Level, leave, log, readBuffer } from './host/host';
+import { Action, Buffer, enter, Level, leave, log, readBuffer, seedVmNumber } from './host/host';
 import { vm } from './vm';
 
 export { malloc } from './host/memory';
@@ -7,6 +7,7 @@ export { malloc } from './host/memory';
 export function proxy_abi_version_0_2_1(): void {}
 
 export function proxy_on_vm_start(root: u32, length: i32): u32 {
+  seedVmNumber();
   return 1;
 }
 

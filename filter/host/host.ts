@@ -195,9 +195,23 @@ export function callSucceeded(): bool {
   ).equals('200');
 }
 
+const VM_NUMBER = 'vm';
+
+/** Before any worker runs, for a compare-and-swap on a key that is not there compares nothing: two workers would get one number. */
+export function seedVmNumber(): void {
+  const key = Bytes.of(VM_NUMBER);
+  clearOut();
+  store<u64>(outNumber, 0);
+  const found = taken(proxy_get_shared_data(key.address, key.length, outAddress, outLength, outNumber));
+  if (found.length > 0) return;
+  const zero = new Bytes();
+  pushU32(zero, 0);
+  proxy_set_shared_data(key.address, key.length, zero.address, zero.length, 0);
+}
+
 /** A number that no other VM of this vm_id has. */
 export function vmNumber(): u32 {
-  const key = Bytes.of('vm');
+  const key = Bytes.of(VM_NUMBER);
   for (let tries = 0; tries < 1000; tries++) {
     clearOut();
     store<u64>(outNumber, 0);

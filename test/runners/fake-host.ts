@@ -254,6 +254,8 @@ export class FakeHost {
       },
       proxy_set_shared_data: (address = 0, length = 0, value = 0, size = 0, cas = 0) => {
         const key = this.text(address, length);
+        // Envoy compares nothing then, and the workers' VMs start at the same time.
+        if (cas === 0 && this.connections.has(this.current)) throw new Error('a swap with 0, while other workers run');
         const old = this.shared.get(key)?.cas ?? 0;
         if (cas !== 0 && cas !== old) return CAS_MISMATCH;
         this.shared.set(key, { value: this.bytes(value, size), cas: old + 1 });
