@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
@@ -5,6 +6,8 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     // Processes, not threads: tests start children, and the wheel's Envoy ends with the thread that started it.
     pool: 'forks',
+    // Grants of tests are not the user's.
+    env: { XDG_STATE_HOME: join(import.meta.dirname, 'build', 'test-state') },
     // Real Envoys and mail servers run beside the tests.
     maxWorkers: 2,
     // A test has Envoy, a mail server and a login to wait for, on a busy machine; a hook may start all of them.

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ConfigMistakes, mistakeLine } from '../sidecar-auth/config/mistakes.ts';
+import { login } from './login.ts';
 import { ROOT } from './paths.ts';
 import { onStopSignals } from './signals.ts';
 import type { Running } from './start-all.ts';
@@ -11,6 +12,8 @@ import { up } from './up.ts';
 const HELP = `Postern logs in to mail servers for applications that can't, or must not know how.
 
   postern up --config FILE   runs Postern in the foreground until Ctrl-C; says "postern: ready" when apps can connect
+  postern login DESTINATION --config FILE [--device]
+                             asks for consent in a browser once, so that silent apps can use an OAuth2 destination
   postern --help             this text
   postern --version          the version
 
@@ -38,12 +41,15 @@ async function main(args: string[]): Promise<number> {
     allowPositionals: true,
     options: {
       config: { type: 'string' },
+      device: { type: 'boolean' },
       help: { type: 'boolean', short: 'h' },
       version: { type: 'boolean', short: 'v' },
     },
   });
   if (values.help) return say(HELP);
   if (values.version) return say(`${version()}\n`);
+  if (positionals[0] === 'login' && positionals[1] && positionals.length === 2 && values.config)
+    return runLogin(values.config, positionals[1], values.device ?? false);
   if (positionals.length !== 1 || positionals[0] !== 'up' || !values.config) return complain('see postern --help');
   return runUp(values.config);
 }
@@ -56,6 +62,11 @@ async function runUp(configFile: string): Promise<number> {
   running = await up({ configFile, progress: (line) => process.stderr.write(`postern: ${line}\n`) });
   say('postern: ready\n');
   return running.ended;
+}
+
+async function runLogin(configFile: string, destination: string, device: boolean): Promise<number> {
+  await login({ configFile, destination, device, say: (line) => say(`postern: ${line}\n`) });
+  return EXIT.stopped;
 }
 
 function say(text: string): number {

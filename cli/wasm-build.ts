@@ -25,7 +25,13 @@ export const PROTOCOL: WasmTarget = {
   target: 'protocol',
   entry: 'test/runners/protocol-exports.as.ts',
   output: 'build/protocol.wasm',
-  sources: ['filter/protocol', 'test/runners/protocol-exports.as.ts', 'asconfig.json', 'package-lock.json'],
+  sources: [
+    'filter/protocol',
+    'filter/contract.ts',
+    'test/runners/protocol-exports.as.ts',
+    'asconfig.json',
+    'package-lock.json',
+  ],
 };
 
 /**

@@ -17,12 +17,17 @@ import {
 } from './connectivity-proxy/handshake.ts';
 
 export interface ConnectivityProxyOptions {
-  /** `none`: a proxy that trusts its network takes any token, also one of length 0. */
-  tokens: { accept(jwt: string): boolean } | 'none';
+  /**
+   * `verify` resolves with the tenant that a token is for (connectivity-proxy/jwt.ts) and rejects one that is not valid.
+   * `none`: a proxy that trusts its network takes any token, also one of length 0.
+   */
+  tokens: { accept(jwt: string): boolean } | { verify(jwt: string): Promise<string> } | 'none';
   /** Location ids of the connected Cloud Connectors; '' is the one without a location id. Any other: reply 3. */
   locations: string[];
   /** What the Cloud Connector exposes, by "virtual-host:port"; nothing else resolves these names. Any other: reply 2. */
   hosts: Record<string, { host: string; port: number }>;
+  /** The same for each tenant that has Cloud Connectors, in place of the two above; for `verify`. Any other tenant: reply 3. */
+  tenants?: Record<string, Pick<ConnectivityProxyOptions, 'locations' | 'hosts'>>;
   /** Choose method 0x00 (and no location id) where it is offered, and refuse 0x80. Only with tokens: 'none'. */
   noAuthMethod?: boolean;
   /** Answers for "virtual-host:port" that no simulated cause gives: 1 (failure), 5 (authentication), or any other code. */
@@ -39,6 +44,8 @@ export interface ConnectLog {
   host: string;
   port: number;
   location: string;
+  /** Whose token it was, where tokens are verified. */
+  tenant?: string;
   code: number;
 }
 
@@ -80,13 +87,15 @@ function track(sockets: Set<Socket>, socket: Socket): void {
   socket.once('close', () => sockets.delete(socket));
 }
 
-type Phase = 'greeting' | 'authentication' | 'request' | 'connected';
+type Phase = 'greeting' | 'authentication' | 'verification' | 'request' | 'connected';
 
 /** One client's handshake: phases in wire order, one function for each. */
 class Session {
   #phase: Phase = 'greeting';
   #bytes = Buffer.alloc(0);
   #location = '';
+  #tenant: string | undefined;
+  #finish = () => {};
   readonly #client: Socket;
   readonly #options: ConnectivityProxyOptions;
   readonly #log: ConnectLog[];
@@ -106,30 +115,32 @@ class Session {
 
   start(): void {
     const timer = setTimeout(() => this.#client.destroy(), this.#options.handshakeMs ?? 10_000);
-    const finish = () => {
+    const onData = (chunk: Buffer) => {
+      this.#bytes = Buffer.concat([this.#bytes, chunk]);
+      this.#advance();
+    };
+    const onEnd = () => this.#client.end();
+    this.#finish = () => {
       clearTimeout(timer);
       this.#client.off('data', onData).off('end', onEnd);
     };
-    const onData = (chunk: Buffer) => {
-      this.#bytes = Buffer.concat([this.#bytes, chunk]);
-      if (this.#advance()) finish();
-    };
-    const onEnd = () => this.#client.end();
-    this.#client.on('data', onData).once('end', onEnd).once('close', finish);
+    this.#client.on('data', onData).once('end', onEnd).once('close', this.#finish);
   }
 
-  /** Whether the handshake is over, one way or the other. */
-  #advance(): boolean {
+  #advance(): void {
     try {
       if (this.#phase === 'greeting') this.#greeting();
       if (this.#phase === 'authentication') this.#authentication();
       if (this.#phase === 'request') this.#request();
-      return this.#phase === 'connected';
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
-      close(this.#client, error.answer);
-      return true;
+      this.#refuse(error.answer);
     }
+  }
+
+  #refuse(answer: Buffer): void {
+    this.#finish();
+    close(this.#client, answer);
   }
 
   #greeting(): void {
@@ -145,8 +156,29 @@ class Session {
     const authentication = this.#take(readAuthentication(this.#bytes));
     if (!authentication) return;
     const { tokens } = this.#options;
-    if (tokens !== 'none' && !tokens.accept(authentication.jwt)) throw new Refusal(AUTHENTICATION_FAILED);
-    this.#location = authentication.location;
+    const { jwt, location } = authentication;
+    this.#location = location;
+    if (tokens !== 'none' && 'verify' in tokens) {
+      this.#phase = 'verification';
+      void this.#verify(tokens.verify(jwt));
+      return;
+    }
+    if (tokens !== 'none' && !tokens.accept(jwt)) throw new Refusal(AUTHENTICATION_FAILED);
+    this.#authenticated();
+  }
+
+  async #verify(tenant: Promise<string>): Promise<void> {
+    try {
+      this.#tenant = await tenant;
+    } catch {
+      this.#refuse(AUTHENTICATION_FAILED);
+      return;
+    }
+    this.#authenticated();
+    this.#advance(); // the request may have come meanwhile
+  }
+
+  #authenticated(): void {
     this.#client.write(AUTHENTICATION_SUCCEEDED);
     this.#phase = 'request';
   }
@@ -155,6 +187,7 @@ class Session {
     const request = this.#take(readRequest(this.#bytes));
     if (!request) return;
     this.#phase = 'connected';
+    this.#finish();
     this.#client.pause();
     if (this.#bytes.length > 0) this.#client.unshift(this.#bytes);
     void this.#connect(request);
@@ -163,7 +196,8 @@ class Session {
   async #connect(request: Request): Promise<void> {
     const backend = await this.#open(request);
     const code = typeof backend === 'number' ? backend : REPLY.success;
-    this.#log.push({ ...request, location: this.#location, code });
+    const tenant = this.#tenant === undefined ? {} : { tenant: this.#tenant };
+    this.#log.push({ ...request, location: this.#location, ...tenant, code });
     if (typeof backend === 'number') close(this.#client, reply(code));
     else join(this.#client, backend);
   }
@@ -171,7 +205,8 @@ class Session {
   /** The mail server's socket with the reply already sent, or the code of the reply to send. */
   async #open({ host, port }: Request): Promise<Socket | number> {
     const place = `${host.toLowerCase()}:${port}`;
-    const { locations, hosts, replies = {}, connectMs = 5_000, firstBytesWithReply } = this.#options;
+    const { replies = {}, connectMs = 5_000, firstBytesWithReply } = this.#options;
+    const { locations, hosts } = this.#exposed();
     const forced = replies[place];
     if (forced !== undefined) return forced;
     if (!locations.includes(this.#location)) return REPLY.networkUnreachable;
@@ -184,6 +219,15 @@ class Session {
     if (!first) return REPLY.failure;
     this.#client.write(Buffer.concat([reply(REPLY.success), first]));
     return backend;
+  }
+
+  /** What the Cloud Connectors of the token's tenant expose. */
+  #exposed(): Pick<ConnectivityProxyOptions, 'locations' | 'hosts'> {
+    const { tenants } = this.#options;
+    if (!tenants) return this.#options;
+    const known =
+      this.#tenant !== undefined && Object.hasOwn(tenants, this.#tenant) ? tenants[this.#tenant] : undefined;
+    return known ?? { locations: [], hosts: {} };
   }
 
   #take<T>(read: Read<T>): T | undefined {

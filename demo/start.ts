@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { onStopSignals } from '../cli/signals.ts';
 import { up } from '../cli/up.ts';
-import { banner, type Client } from './banner.ts';
+import { banner, type Programs } from './banner.ts';
 import { startWorld } from './world.ts';
 
 const KILLED = 130;
@@ -29,7 +29,7 @@ await cleanUp();
 
 /** @returns the exit code, once Postern has ended by itself */
 async function start(): Promise<number> {
-  say('starting a mail server and a Connectivity Proxy to play with');
+  say('starting a mail server, an OpenID provider, a Destination service and a Connectivity Proxy');
   const directory = await mkdtemp(path.join(tmpdir(), 'postern-demo-'));
   cleanups.push(() => rm(directory, { recursive: true, force: true, maxRetries: 3 }));
   const world = await startWorld(directory);
@@ -37,7 +37,7 @@ async function start(): Promise<number> {
   const logFile = path.join(directory, 'postern.log');
   const postern = await up({ configFile: world.configFile, progress: say, logFile });
   cleanups.push(() => postern.stop());
-  console.log(banner(world, client(), logFile));
+  console.log(banner(world, programs(), logFile));
   say('ready');
   return postern.ended;
 }
@@ -54,8 +54,10 @@ async function cleanUp(): Promise<void> {
   process.exit(); // a start that was called off may still be waiting for something
 }
 
-function client(): Client {
-  return (['curl', 'python3'] as const).find(installed);
+function programs(): Programs {
+  const client = (['curl', 'python3'] as const).find(installed);
+  const terminal = (['telnet', 'nc'] as const).find(installed);
+  return { ...(client && { client }), ...(terminal && { terminal }) };
 }
 
 function installed(program: string): boolean {

@@ -3,25 +3,18 @@ import { once } from 'node:events';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import path from 'node:path';
+import { createLocalJWKSet } from 'jose';
 import { stringify } from 'yaml';
 import type { Protocol } from '../sidecar-auth/failure.ts';
 import { createCertificates } from './certificates.ts';
+import { jwtVerifier } from './connectivity-proxy/jwt.ts';
 import { type ConnectivityProxy, startConnectivityProxy } from './connectivity-proxy.ts';
+import { type DestinationServiceSimulator, startDestinationService } from './destination-service/service.ts';
+import { introspection } from './mail-server/introspection.ts';
 import { type MailServer, startMailServer } from './mail-server/server.ts';
-
-type ProxyType = 'Internet' | 'OnPremise';
-
-/** A destination of the demo, and the local address where Postern offers it. */
-export interface Place {
-  destination: string;
-  proxyType: ProxyType;
-  /** In SAP's words: `smtp`, `smtps`, `imap4`, ... */
-  transport: string;
-  protocol: Protocol;
-  tls: boolean;
-  /** The listener's port on 127.0.0.1. */
-  port: number;
-}
+import { type OpenIdProvider, SCOPE, startOpenIdProvider } from './openid-provider.ts';
+import { PLACES, type Place } from './places.ts';
+import { CLIENT_ID, propertiesOf, REDIRECT_URI, type Secret, USER, VIRTUAL_HOST, VIRTUAL_PORTS } from './properties.ts';
 
 export interface World {
   /** Postern's configuration. */
@@ -29,12 +22,15 @@ export interface World {
   places: Place[];
   user: string;
   password: string;
+  /** What an app brings to destinations of these two kinds: good for all of them, and for a code as often as it is presented to the same one. */
+  tokens: { refreshToken: string; authorizationCode: string };
   mailServer: MailServer;
+  provider: OpenIdProvider;
+  destinationService: DestinationServiceSimulator;
   connectivityProxy: ConnectivityProxy;
   close(): Promise<void>;
 }
 
-const USER = 'demo@mail.demo';
 /** So that SAP's documented dialogues (`retr 1`, `FETCH 1 BODY[TEXT]`) show something at once. */
 const WELCOME = [
   'From: Postern demo <postern@mail.demo>',
@@ -44,95 +40,119 @@ const WELCOME = [
   'You read this without a login. Postern did it for you.',
   '',
 ].join('\r\n');
-const VIRTUAL_HOST = 'mail.onprem.internal';
-const VIRTUAL_PORTS: Record<Protocol, number> = { smtp: 587, pop3: 110, imap: 143 };
 const LOOPBACK = '127.0.0.1';
-
-/** The port in the middle says the protocol; 1 in front is the Internet, 2 on-premise. */
-const PLACES: Place[] = [
-  place('internet-smtp', 'Internet', 'smtp', 1587),
-  place('internet-smtps', 'Internet', 'smtps', 1465),
-  place('internet-imap', 'Internet', 'imap4', 1143),
-  place('internet-imaps', 'Internet', 'imap4s', 1993),
-  place('internet-pop3', 'Internet', 'pop3', 1110),
-  place('internet-pop3s', 'Internet', 'pop3s', 1995),
-  place('onpremise-smtp', 'OnPremise', 'smtp', 2587),
-  place('onpremise-imap', 'OnPremise', 'imap4', 2143),
-  place('onpremise-pop3', 'OnPremise', 'pop3', 2110),
-];
-
-function place(destination: string, proxyType: ProxyType, transport: string, port: number): Place {
-  const protocol = transport.replace(/4?s?$/, '') as Protocol;
-  return { destination, proxyType, transport, protocol, tls: transport.endsWith('s'), port };
-}
+const TENANT = 'demo';
+const AUDIENCE = 'https://mail.demo';
+/** Short ones, so that a login fits into a line of a terminal (43 octets are usual). */
+const TOKEN_OCTETS = 20;
+/** Seconds: a demo that runs for a day must not need new dialogues. */
+const CODE_LIFETIME = 24 * 60 * 60;
 
 /**
- * Everything that Postern needs around it, on loopback: a mail server that demands login, a Connectivity Proxy in front of the same
- * server, and in `directory` the CA, a token, nine destinations and `postern.yaml`. The password is a new one each time.
+ * Everything that Postern needs around it, on loopback: a mail server that demands login and checks tokens, the OpenID provider that
+ * issues them, a Destination service with the on-premise destinations, a Connectivity Proxy in front of the same mail server, and in `directory`
+ * the CA, service bindings, the other destinations and `postern.yaml`. Secrets are new each time.
  */
 export async function startWorld(directory: string): Promise<World> {
   await mkdir(path.join(directory, 'destinations'), { recursive: true });
   const password = randomBytes(12).toString('base64url');
-  const token = randomBytes(24).toString('base64url');
-  const certificates = await createCertificates(path.join(directory, 'certificates'));
-  const tls = await certificates.issue('localhost', { addresses: [LOOPBACK, '::1'] });
-  const mailServer = await startMailServer({ accounts: { [USER]: password }, tls });
-  mailServer.store.inbox(USER).add(WELCOME);
-  const connectivityProxy = await startConnectivityProxy({
-    tokens: { accept: (jwt) => jwt === token },
-    locations: [''],
-    hosts: virtualHosts(mailServer),
+  const clientSecret = randomBytes(12).toString('base64url');
+  const provider = await startProvider(clientSecret);
+  const mailServer = await startServer(directory, password, provider);
+  const wanted = PLACES.map(({ port }) => port);
+  const ports = await freePorts(wanted);
+  const places = PLACES.map((place, index) => ({ ...place, port: ports[index] ?? place.port }));
+
+  const around = { mailServer, provider };
+  const secrets = { 'mail.password': password, clientSecret };
+  const inProperty: Secret = (name) => ({ [name]: secrets[name] });
+  const destinations = places.filter(isServed).map((place) => propertiesOf(place, around, inProperty));
+  const destinationService = await startDestinationService({
+    accounts: { [TENANT]: { subaccount: { destinations } } },
   });
-  const ports = await freePorts(PLACES.map(({ port }) => port));
-  const places = PLACES.map((wanted, index) => ({ ...wanted, port: ports[index] ?? wanted.port }));
+  const connectivityProxy = await startProxy(destinationService, mailServer);
 
-  const secret = { mode: 0o600 };
-  await writeFile(path.join(directory, 'mail.password'), password, secret);
-  await writeFile(path.join(directory, 'connectivity.token'), token, secret);
-  for (const { destination, ...rest } of places) {
-    const file = path.join(directory, 'destinations', `${destination}.json`);
-    const properties = destinationProperties({ destination, ...rest }, mailServer);
-    await writeFile(file, `${JSON.stringify(properties, undefined, 2)}\n`);
+  const secretFile: Secret = (name) => ({ [`${name}File`]: `../${name}` });
+  for (const place of places.filter((one) => !isServed(one))) {
+    const properties = propertiesOf(place, around, secretFile);
+    await write(directory, `destinations/${place.destination}.json`, json(properties), 0o644);
   }
-  const configFile = path.join(directory, 'postern.yaml');
-  await writeFile(configFile, stringify(configuration(places, connectivityProxy.port)));
+  await write(directory, 'mail.password', password);
+  await write(directory, 'clientSecret', clientSecret);
+  await write(directory, 'destination-binding.json', json(destinationService.binding));
+  await write(directory, 'connectivity-binding.json', json(destinationService.connectivityBinding));
+  const configFile = await write(directory, 'postern.yaml', stringify(configuration(places, connectivityProxy)), 0o644);
 
-  const close = async () => void (await Promise.all([mailServer.close(), connectivityProxy.close()]));
-  return { configFile, places, user: USER, password, mailServer, connectivityProxy, close };
-}
-
-function virtualHosts(mailServer: MailServer): Record<string, { host: string; port: number }> {
-  const plain = Object.entries(mailServer.ports.plain) as [Protocol, number][];
-  return Object.fromEntries(
-    plain.map(([protocol, port]) => [`${VIRTUAL_HOST}:${VIRTUAL_PORTS[protocol]}`, { host: LOOPBACK, port }]),
-  );
-}
-
-/** In the Destination service's own property names. */
-function destinationProperties(place: Place, mailServer: MailServer): Record<string, string> {
-  const { destination, proxyType, transport, protocol, tls } = place;
-  const onPremise = proxyType === 'OnPremise';
-  const port = onPremise ? VIRTUAL_PORTS[protocol] : mailServer.ports[tls ? 'tls' : 'plain'][protocol];
+  const consent = { client: CLIENT_ID, user: USER };
   return {
-    Name: destination,
-    Type: 'MAIL',
-    ProxyType: proxyType,
-    Authentication: 'BasicAuthentication',
-    'mail.user': USER,
-    'mail.passwordFile': '../mail.password',
-    'mail.transport.protocol': transport,
-    [`mail.${transport}.host`]: onPremise ? VIRTUAL_HOST : 'localhost',
-    [`mail.${transport}.port`]: `${port}`,
-    ...(!onPremise && !tls && { [`mail.${transport}.starttls.enable`]: 'false' }),
+    ...{ configFile, places, user: USER, password, mailServer, provider, destinationService, connectivityProxy },
+    tokens: {
+      refreshToken: await provider.refreshToken(consent),
+      authorizationCode: await provider.authorizationCode(consent),
+    },
+    close: async () => {
+      await Promise.all([mailServer.close(), connectivityProxy.close(), destinationService.close()]);
+      await provider.close();
+    },
   };
 }
 
-function configuration(places: Place[], proxyPort: number): object {
+/** The on-premise destinations come from the Destination service, the others from files. */
+function isServed({ proxyType }: Place): boolean {
+  return proxyType === 'OnPremise';
+}
+
+function startProvider(secret: string): Promise<OpenIdProvider> {
+  return startOpenIdProvider({
+    clients: [{ id: CLIENT_ID, secret, audience: AUDIENCE, user: USER, redirectUris: [REDIRECT_URI] }],
+    resourceServers: [{ id: 'mail', secret: randomBytes(12).toString('base64url'), audience: AUDIENCE }],
+    users: [USER],
+    ttl: { code: CODE_LIFETIME },
+    rotate: false,
+    tokenOctets: TOKEN_OCTETS,
+  });
+}
+
+async function startServer(directory: string, password: string, provider: OpenIdProvider): Promise<MailServer> {
+  const certificates = await createCertificates(path.join(directory, 'certificates'));
+  const tls = await certificates.issue('localhost', { addresses: [LOOPBACK, '::1'] });
+  const tokens = introspection(provider.introspectionUrl('mail'), SCOPE);
+  const mailServer = await startMailServer({ accounts: { [USER]: password }, tls, tokens });
+  mailServer.store.inbox(USER).add(WELCOME);
+  return mailServer;
+}
+
+function startProxy(service: DestinationServiceSimulator, { ports }: MailServer): Promise<ConnectivityProxy> {
+  const plain = Object.entries(ports.plain) as [Protocol, number][];
+  const hosts = plain.map(([protocol, port]) => [
+    `${VIRTUAL_HOST}:${VIRTUAL_PORTS[protocol]}`,
+    { host: LOOPBACK, port },
+  ]);
+  const verify = jwtVerifier({ keys: createLocalJWKSet(service.jwks), audience: service.connectivityAudience });
+  return startConnectivityProxy({ tokens: { verify }, locations: [''], hosts: Object.fromEntries(hosts) });
+}
+
+async function write(directory: string, name: string, text: string, mode = 0o600): Promise<string> {
+  const file = path.join(directory, name);
+  await writeFile(file, text, { mode });
+  return file;
+}
+
+function json(value: object): string {
+  return `${JSON.stringify(value, undefined, 2)}\n`;
+}
+
+function configuration(places: Place[], { port }: ConnectivityProxy): object {
   return {
-    destinations: { directory: './destinations' },
-    connectivity: { host: LOOPBACK, port: proxyPort, token: { file: './connectivity.token' } },
+    destinations: { directory: './destinations', services: [{ name: 'demo', binding: './destination-binding.json' }] },
+    connectivity: { host: LOOPBACK, port, token: { binding: './connectivity-binding.json' } },
+    grants: { directory: './grants' },
     tls: { additionalCAs: ['./certificates/ca.pem'] },
-    listeners: places.map(({ destination, port }) => ({ destination, address: `${LOOPBACK}:${port}` })),
+    listeners: places.map((place) => ({
+      destination: place.destination,
+      address: `${LOOPBACK}:${place.port}`,
+      ...(isServed(place) && { protocol: place.protocol }),
+    })),
   };
 }
 

@@ -1,6 +1,6 @@
 import { Route } from './contract';
 import { attempts, connectFailure, isAtFallback, pointAt, pointAtAddress, pointAtFallback } from './envoy-route';
-import { tellRejection } from './helper';
+import { askForExchange, tellRejection, tokenAnswerAtHand } from './helper';
 import {
   Action,
   actOn,
@@ -18,9 +18,11 @@ import { Listener } from './listener';
 import { countFailure, countLogin } from './metrics';
 import { Bytes } from './protocol/bytes';
 import { clean, Failure, nameOf } from './protocol/failure';
-import { REPLY_TEXT, SERVER_TEXT } from './protocol/limits';
+import { REPLY_TEXT } from './protocol/limits';
 import { Machine, Phase } from './protocol/machine';
 import { machineFor } from './protocol/protocols';
+import { Question } from './protocol/question';
+import { Login } from './protocol/terms';
 import { vm } from './vm';
 
 const MILLISECOND: u64 = 1000000;
@@ -42,6 +44,8 @@ export class Connection {
   private failed: bool = false;
   private saidFailure: bool = false;
   private loginPending: bool = false;
+  /** The call whose answer the machine waits for, or -1. */
+  private call: i64 = -1;
   /** The bytes pass, or nobody is there any more. */
   finished: bool = false;
 
@@ -93,9 +97,26 @@ export class Connection {
     if (vm.held + length > HELD_BY_VM && machine.heldBytes + length > HELD_BY_RIGHT) machine.overload();
     if (length > 0) machine.fromServer(readBuffer(Buffer.upstream, length));
     this.countHeld(machine.heldBytes);
+    // Before the end is looked at: a refused token must be told even where the server closes.
+    this.ask(machine);
     if (end) machine.serverEnd();
     replaceBuffer(Buffer.upstream, length, machine.toApp);
     machine.toApp.clear();
+    this.afterEvent(machine);
+  }
+
+  /** The answer of sidecar-auth to what the machine asked is at hand, in the root context. */
+  onTokenAnswer(bodyLength: i32): void {
+    const machine = this.machine;
+    const route = this.route;
+    this.call = -1;
+    if (machine == null || route == null) return;
+    const answer = tokenAnswerAtHand(bodyLength, route.id);
+    const credentials = answer.credentials;
+    actOn(this.context);
+    if (credentials != null) machine.onCredentials(credentials);
+    else if (answer.failure != Failure.none) machine.onNoCredentials(answer.failure, answer.failureText);
+    else this.onNoAnswer(machine, route);
     this.afterEvent(machine);
   }
 
@@ -142,7 +163,7 @@ export class Connection {
     const machine = machineFor(this.listener.protocol, route.terms);
     this.route = route;
     this.machine = machine;
-    this.loginPending = route.terms.login;
+    this.loginPending = route.terms.login != Login.none;
     this.startClock(route.deadlineMs);
     if (route.failure != Failure.none) this.turnAway(machine, route.failure, route.failureText);
     else if (this.listener.open > route.limit) this.turnAway(machine, Failure.limit, 'too many connections');
@@ -177,8 +198,31 @@ export class Connection {
     if (bytes.length == 0 && !this.appEnded) return;
     replaceBuffer(Buffer.downstream, bytes.length, new Bytes());
     machine.fromApp(bytes, this.appEnded);
+    this.ask(machine);
     this.countHeld(machine.heldBytes);
     if (vm.held > HELD_BY_VM && machine.heldBytes > HELD_BY_RIGHT) machine.overload();
+  }
+
+  /** Asks sidecar-auth what the machine wants to know. */
+  private ask(machine: Machine): void {
+    const route = this.route;
+    const question = machine.question;
+    if (question == Question.none || route == null) return;
+    machine.question = Question.none;
+    // Other connections must not come with the same token.
+    if (question == Question.rejection) this.listener.dropRoute(route);
+    // Called as a connection, the request would end with it.
+    actOn(this.listener.context);
+    this.call = call(question, machine, route);
+    actOn(this.context);
+    if (this.call >= 0) vm.awaitTokenAnswer(<u32>this.call, this);
+    else this.onNoAnswer(machine, route);
+  }
+
+  /** The route may be of a sidecar-auth that runs no more, or superseded. */
+  private onNoAnswer(machine: Machine, route: Route): void {
+    this.listener.dropRoute(route);
+    machine.onNoAnswer();
   }
 
   private countHeld(bytes: i32): void {
@@ -237,15 +281,18 @@ export class Connection {
     if (route.relay && machine.failure == Failure.server_greeting) this.listener.dropRoute(route);
     if (machine.failure != Failure.rejected) return;
     this.listener.dropRoute(route);
-    // Called as a connection, the request would end with it.
+    // The machine has told of a token itself, when the server refused the first one.
+    if (route.terms.byToken) return;
     actOn(this.listener.context);
-    tellRejection(route.id, clean(machine.failureText, SERVER_TEXT));
+    call(Question.rejection, machine, route);
     actOn(this.context);
   }
 
   /** From here on the bytes pass, and nothing of the login is kept. */
   private finish(): void {
     this.finished = true;
+    if (this.call >= 0) vm.forgetTokenAnswer(<u32>this.call);
+    this.call = -1;
     this.countHeld(0);
     this.stopClock();
     this.machine = null;
@@ -268,6 +315,14 @@ export class Connection {
   private stopClock(): void {
     this.deadline = 0;
   }
+}
+
+/** The call's token, or -1. */
+function call(question: Question, machine: Machine, route: Route): i64 {
+  const presented = machine.presented;
+  if (question == Question.rejection)
+    return tellRejection(route.id, machine.refusal, machine.credentials.grant, presented);
+  return presented != null ? askForExchange(route.id, presented) : -1;
 }
 
 function isTlsFailure(reason: string): bool {

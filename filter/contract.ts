@@ -2,7 +2,10 @@
 import { decode, encode } from './protocol/base64';
 import { Bytes } from './protocol/bytes';
 import { Failure, failureOf } from './protocol/failure';
-import { Terms } from './protocol/terms';
+import { Bearer, bearerOfXoauth2 } from './protocol/sasl/bearer';
+import { Credentials } from './protocol/sasl/credentials';
+import { Login, Terms } from './protocol/terms';
+import { wordsOf } from './protocol/words';
 
 /** A body of flat lines, `key: base64`. */
 export class Fields {
@@ -148,19 +151,45 @@ function isComplete(route: Route, fields: Fields): bool {
   if (fields.has('app.user') != fields.has('app.password')) return false;
   if (route.id.length == 0 || route.deadlineMs < 1 || route.limit < 1 || route.keepSeconds < 0) return false;
   if (!route.relay && (!fields.value('to').equals('direct') || route.addresses.length < 1)) return false;
-  if (login.equals('basic')) return fields.has('user') && fields.has('password') && fields.has('plain');
-  return login.equals('none');
+  // A listener with a login of its own has nothing to exchange.
+  if (fields.has('brings') && (fields.has('app.user') || bringsOf(fields) == '')) return false;
+  switch (loginOf(fields)) {
+    case Login.none:
+      return login.equals('none') && !fields.has('brings');
+    case Login.basic:
+      return fields.has('user') && fields.has('password') && fields.has('plain') && !fields.has('brings');
+    case Login.bearer:
+      return hasTokens(fields);
+    default:
+      // After PREAUTH the app would bring nothing.
+      return fields.has('brings') && !fields.value('greeting').equals('preauth');
+  }
+}
+
+function loginOf(fields: Fields): Login {
+  const login = fields.value('login');
+  if (login.equals('basic')) return Login.basic;
+  if (login.equals('bearer')) return Login.bearer;
+  return login.equals('exchange') ? Login.exchange : Login.none;
+}
+
+function bringsOf(fields: Fields): string {
+  const brings = fields.value('brings');
+  if (brings.equals('refresh_token')) return 'a refresh token';
+  return brings.equals('authorization_code') ? 'an authorization code' : '';
+}
+
+function hasTokens(fields: Fields): bool {
+  return fields.value('xoauth2').length > 0 && fields.value('oauthbearer').length > 0 && fields.has('grant');
 }
 
 function termsFrom(fields: Fields): Terms {
   const terms = new Terms();
   terms.destination = fields.value('destination').toString();
-  terms.login = !fields.value('login').equals('none');
-  terms.user = fields.value('user');
-  terms.password = fields.value('password');
-  terms.user64 = fields.base64('user');
-  terms.password64 = fields.base64('password');
-  terms.plain64 = fields.base64('plain');
+  terms.login = loginOf(fields);
+  terms.credentials = credentialsFrom(fields);
+  terms.brings = bringsOf(fields);
+  if (fields.has('mechanisms')) terms.mechanisms = wordsOf(fields.value('mechanisms'));
   terms.hello = fields.value('hello');
   terms.preauth = fields.value('greeting').equals('preauth');
   if (fields.has('app.user')) {
@@ -168,4 +197,53 @@ function termsFrom(fields: Fields): Terms {
     terms.appPassword = fields.value('app.password');
   }
   return terms;
+}
+
+function credentialsFrom(fields: Fields): Credentials {
+  const credentials = new Credentials();
+  credentials.user = fields.value('user');
+  credentials.password = fields.value('password');
+  credentials.user64 = fields.base64('user');
+  credentials.password64 = fields.base64('password');
+  credentials.plain64 = fields.base64('plain');
+  credentials.xoauth264 = fields.base64('xoauth2');
+  credentials.oauthbearer64 = fields.base64('oauthbearer');
+  credentials.grant = fields.value('grant');
+  const bearer = bearerOfXoauth2(fields.value('xoauth2'));
+  if (bearer != null) credentials.token = bearer.token;
+  return credentials;
+}
+
+/** What POST /v1/exchanges or POST /v1/rejections brought. */
+export class TokenAnswer {
+  /** Null where there is no token for this route. */
+  credentials: Credentials | null = null;
+  /** sidecar-auth's own reason for that, if it said one. */
+  failure: Failure = Failure.none;
+  failureText: string = '';
+}
+
+/** A token is taken for the route that the connection goes by only: for another one it could reach another host. */
+export function tokenAnswerFrom(body: Bytes, route: Bytes): TokenAnswer {
+  const answer = new TokenAnswer();
+  const fields = new Fields(body);
+  if (!fields.valid) return answer;
+  if (fields.has('failure')) {
+    answer.failure = failureOf(fields.value('failure'));
+    answer.failureText = fields.value('text').toString();
+  } else if (fields.value('route').same(route) && hasTokens(fields)) {
+    answer.credentials = credentialsFrom(fields);
+  }
+  return answer;
+}
+
+export function exchangeBody(route: Bytes, presented: Bearer): Bytes {
+  return field('route', route).append(field('user', presented.user)).append(field('token', presented.token));
+}
+
+/** `presented`: the app's part of the exchange that the refused login came from, or null. */
+export function rejectionBody(route: Bytes, text: string, grant: Bytes, presented: Bearer | null): Bytes {
+  const body = presented != null ? exchangeBody(route, presented) : field('route', route);
+  body.append(field('failure', Bytes.of('rejected'))).append(field('text', Bytes.of(text)));
+  return grant.length > 0 ? body.append(field('grant', grant)) : body;
 }

@@ -13,7 +13,8 @@ export const POLL_LEAST: i32 = 20;
 export const POLL_WAIT_FIRST: i32 = 100;
 export const POLL_WAIT_LAST: i32 = 5000;
 
-export const REJECTION_CALL: i32 = 5000;
+/** A new token: sidecar-auth gives a token service or the Destination service up to 15 s, and may ask twice. The login's deadline is shorter where that is due. */
+export const TOKEN_CALL: i32 = 30000;
 
 /** After an error is said and QUIT sent, the server has this long to close; then the filter does. */
 export const FAREWELL: i32 = 2000;

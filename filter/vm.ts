@@ -23,6 +23,8 @@ export class Vm {
   private readonly connections: Table<Connection> = new Table<Connection>();
   /** Listeners whose route is asked for, by the call's token. */
   private readonly calls: Table<Listener> = new Table<Listener>();
+  /** Connections that wait for a token, by the call's token. */
+  private readonly tokenCalls: Table<Connection> = new Table<Connection>();
   private chief: u32 = 0;
   /** 0 until the first connection: the main thread's VM has none, and needs neither queue nor poll. */
   private number: u32 = 0;
@@ -120,12 +122,29 @@ export class Vm {
       this.onPolled(changesAtHand(bodyLength));
       return;
     }
+    const asking = this.tokenCalls.find(token);
+    this.tokenCalls.remove(token);
+    if (asking != null) asking.onTokenAnswer(bodyLength);
     const listener = this.calls.find(token);
     this.calls.remove(token);
-    if (listener == null) return;
+    if (listener != null) this.onRoute(listener, bodyLength);
+  }
+
+  private onRoute(listener: Listener, bodyLength: i32): void {
     const route = routeAtHand(bodyLength);
     const waiting = listener.answered(route, Bytes.of(this.since));
     for (let i = 0; i < waiting.length; i++) waiting[i].onRoute(route);
+  }
+
+  // Tokens.
+
+  awaitTokenAnswer(token: u32, connection: Connection): void {
+    this.tokenCalls.add(token, connection);
+  }
+
+  /** The connection is gone, or needs it no more. */
+  forgetTokenAnswer(token: u32): void {
+    this.tokenCalls.remove(token);
   }
 
   // Changes.

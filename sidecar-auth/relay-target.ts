@@ -4,19 +4,35 @@ import type { Protocol } from './failure.ts';
 export type TokenSource =
   | { kind: 'none' }
   | { kind: 'file'; file: string }
-  /** A service binding (clientid, clientsecret, url): one JSON file, or a directory with one file per key. */
-  | { kind: 'binding'; path: string };
+  /**
+   * A service binding (clientid, clientsecret, url): one JSON file, or a directory with one file per key. `tenant` is the subscriber's
+   * subdomain; without it the token is the provider's.
+   */
+  | { kind: 'binding'; path: string; tenant?: string };
 
-/** What the relay needs to know of a route. `host` is the Cloud Connector's virtual host and is never resolved here. */
+/** How the connection to the mail server is protected. */
+export type Security =
+  | { kind: 'none' }
+  /** RFC 3207, RFC 2595: TLS begins when the server has agreed. */
+  | { kind: 'starttls'; name: string; verify: boolean }
+  /** TLS from the first byte (RFC 8314 section 3). */
+  | { kind: 'tls'; name: string; verify: boolean };
+
+/** What the relay needs to know of a route. */
 export interface RelayTarget {
   /** The destination's name, for error texts and logs. */
   destination: string;
   protocol: Protocol;
+  /** With `proxy` the Cloud Connector's virtual host, which is never resolved here; else a name or an IP literal. */
   host: string;
   port: number;
   /** CloudConnectorLocationId, not yet base64. */
   location?: string;
-  /** Milliseconds until the connection through the proxy must stand. */
+  /** Milliseconds until the connection must stand, TLS included. */
   connectTimeoutMs: number;
-  proxy: { host: string; port: number; token: TokenSource };
+  /** The Connectivity Proxy; absent: the server is dialled directly. */
+  proxy?: { host: string; port: number; token: TokenSource };
+  security: Security;
+  /** For an EHLO before STARTTLS (RFC 3207 section 4). */
+  hello: string;
 }

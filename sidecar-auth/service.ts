@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { addressText } from './config/address.ts';
@@ -8,18 +9,21 @@ import { ConfigMistakes } from './config/mistakes.ts';
 import { takeOver } from './config/take-over.ts';
 import { Changes } from './contract/changes.ts';
 import { Counters } from './contract/counters.ts';
+import type { Line } from './contract/lines.ts';
 import { type Answers, startContract } from './contract/server.ts';
 import type { Protocol } from './failure.ts';
 import { entries, protocols, protocolsOf } from './listeners/id.ts';
 import { Publisher, readIfThere } from './listeners/publish.ts';
 import { startRelay } from './relay/relay.ts';
+import { relayTarget } from './route/relay-target.ts';
 import { createResolve, type Resolve } from './route/resolve.ts';
-import { relayTarget, sessionAnswer } from './route/session.ts';
+import { Sessions } from './route/session.ts';
+import { Sources } from './route/sources.ts';
 import { RouteTable } from './route/table.ts';
 
 export interface ServiceOptions {
   configFile: string;
-  /** Gets helper.sock, relay.sock and listeners.json. */
+  /** Holds ca.pem, the CAs that are trusted; gets helper.sock, relay.sock and listeners.json. */
   runDir: string;
   filterFile: string;
   /** Envoy's worker threads. */
@@ -37,16 +41,19 @@ export async function startService(options: ServiceOptions): Promise<{ close(): 
   const listenersFile = join(runDir, 'listeners.json');
   const open = protocolsOf(readIfThere(listenersFile));
   const config = open.size > 0 ? restarted(configFile) : loadConfig(configFile);
+  const ca = readFileSync(join(runDir, 'ca.pem'), 'utf8');
+  const sources = await Sources.open(config, ca, log);
   const state = new State(open, new Publisher({ listenersFile, filterFile, log }, open.keys()), log);
   await state.apply(config);
   const live = new LiveConfig(config, log, (next) => {
+    sources.use(next);
     state.apply(next).catch((error) => log.error({ error: String(error) }, 'the listeners file could not be written'));
   });
-  const server = await startContract(join(runDir, 'helper.sock'), answersOf(options, state, live), (error) =>
+  const server = await startContract(join(runDir, 'helper.sock'), answersOf(options, state, live, sources), (error) =>
     log.error({ error: String(error) }, 'a request met a fault'),
   );
   const target = (routeId: string) => relayTarget(state.table, routeId);
-  const relay = await startRelay({ socketPath: join(runDir, 'relay.sock'), target, log });
+  const relay = await startRelay({ socketPath: join(runDir, 'relay.sock'), target, log, ca });
   log.debug({ listeners: state.listeners }, 'ready');
   return {
     close: async () => {
@@ -104,25 +111,36 @@ function answersOf(
   { workers, log, resolve = createResolve() }: ServiceOptions,
   state: State,
   live: LiveConfig,
+  sources: Sources,
 ): Answers {
   const { table, changes, counters } = state;
+  const sessions = new Sessions({
+    table,
+    resolve,
+    workers,
+    served: (route) => sources.served(route),
+    issuer: (route, destination) => sources.issuer(route, destination),
+    onChange: (listenerId) => changes.announce([listenerId]),
+  });
   return {
     changes,
     session: async (listenerId) => {
       counters.session(table.ofListener(listenerId)?.listenerId);
-      const answer = await sessionAnswer(table, listenerId, resolve, workers);
-      // A failure is not kept, and so needs no state to be kept for.
-      return answer.some(([key]) => key === 'failure') ? answer : [...answer, ['since', changes.now]];
+      const answer = await sessions.answer(listenerId);
+      return dated(answer, changes);
     },
-    rejected: (routeId) => {
-      const route = table.ofId(routeId);
+    exchange: (request) => sessions.exchange(request),
+    rejected: async (rejection) => {
+      const route = table.ofId(rejection.routeId);
       counters.rejection(route !== undefined);
-      if (!route) return false;
+      if (!route) return undefined;
       // The server's text is not logged: it may repeat what it was sent.
       log.warn({ listener: route.listenerId, destination: route.listener.destination }, 'the server refused the login');
-      // Nothing else is kept of a password: a new one in its file is what can help.
+      // A new password in its file is what can help; a refused token must not stay with Envoy's other workers.
       live.check();
-      return true;
+      if (rejection.grant !== undefined && !rejection.exchange) changes.announce([route.listenerId]);
+      const answer = await sessions.rejected(rejection);
+      return answer && answer.length > 0 && !rejection.exchange ? dated(answer, changes) : answer;
     },
     status: () => ({
       contract: 1,
@@ -132,6 +150,11 @@ function answersOf(
       ...counters.all(),
     }),
   };
+}
+
+/** With the state that the answer is of. A failure is not kept, and so needs none. */
+function dated(answer: Line[], changes: Changes): Line[] {
+  return answer.some(([key]) => key === 'failure') ? answer : [...answer, ['since', changes.now]];
 }
 
 /**

@@ -1,6 +1,7 @@
 import type { Protocol } from '../../sidecar-auth/failure.ts';
 import type { Connection } from './connection.ts';
 import { COMMAND_LINE } from './limits.ts';
+import type { Mechanism } from './sasl.ts';
 import type { Store } from './store.ts';
 
 export interface Login {
@@ -16,8 +17,9 @@ export interface Server {
   /** Its name in greetings. */
   name: string;
   store: Store;
-  /** Checks a password and records a login that succeeded. */
-  logIn(login: Login, password: string): boolean;
+  mechanisms: readonly Mechanism[];
+  /** Checks a password, or an access token where the mechanism is one for tokens, and records a login that succeeded. */
+  logIn(login: Login, secret: string): Promise<boolean>;
 }
 
 /** One protocol's side of a connection. Replies are latin1 text with their CRLF. */

@@ -4,11 +4,10 @@ import { list, parseArguments, parseSet, SyntaxFault, text, type Value } from '.
 import { fetchData, fetchItems, flagList, marksSeen } from './imap/fetch.ts';
 import { type Candidate, parseSearch } from './imap/search.ts';
 import { COMMAND_LINE, FLAGS, LITERAL, LITERALS, MESSAGE_SIZE } from './limits.ts';
-import { authenticate, MECHANISMS, type SaslFailure } from './sasl.ts';
+import { authenticate, type SaslFailure } from './sasl.ts';
 import type { Mailbox, Message } from './store.ts';
 
 const BASIC = 'IMAP4rev1 LITERAL+ ID IDLE ENABLE NAMESPACE UNSELECT';
-const BEFORE_LOGIN = `${BASIC} SASL-IR ${MECHANISMS.map((name) => `AUTH=${name}`).join(' ')}`;
 const SYSTEM_FLAGS = ['\\Answered', '\\Flagged', '\\Deleted', '\\Seen', '\\Draft'];
 const SELECTED_FLAGS = `* FLAGS (${SYSTEM_FLAGS.join(' ')})\r\n* OK [PERMANENTFLAGS (${SYSTEM_FLAGS.join(' ')} \\*)] Flags\r\n`;
 
@@ -16,6 +15,7 @@ const SASL_REPLIES: Record<SaslFailure, Refusal> = {
   'unknown-mechanism': { status: 'NO', text: '[CANNOT] Mechanism not known' },
   cancelled: { status: 'BAD', text: 'Cancelled' },
   malformed: { status: 'BAD', text: 'Not a response of this mechanism' },
+  rejected: { status: 'NO', text: '[AUTHENTICATIONFAILED] Authentication failed' },
 };
 
 interface Refusal {
@@ -51,7 +51,7 @@ interface Outcome {
 /** IMAP4rev1 (RFC 3501; section numbers here are those of RFC 9051) with the extensions that it lists. */
 export class ImapDialogue implements Dialogue {
   readonly protocol = 'imap' as const;
-  readonly greeting = `* OK [CAPABILITY ${BEFORE_LOGIN}] Postern demo\r\n`;
+  readonly greeting: string;
   readonly lineTooLong = '* BAD Line too long\r\n';
   ended = false;
   readonly #connection: Connection;
@@ -65,6 +65,7 @@ export class ImapDialogue implements Dialogue {
   constructor(connection: Connection, server: Server) {
     this.#connection = connection;
     this.#server = server;
+    this.greeting = `* OK [CAPABILITY ${this.#capabilities()}] Postern demo\r\n`;
   }
 
   async command(firstLine: string): Promise<string> {
@@ -127,7 +128,7 @@ export class ImapDialogue implements Dialogue {
   }
 
   readonly #commands: Record<string, Command> = {
-    CAPABILITY: { state: 'any', run: () => ({ untagged: `* CAPABILITY ${this.#user ? BASIC : BEFORE_LOGIN}\r\n` }) },
+    CAPABILITY: { state: 'any', run: () => ({ untagged: `* CAPABILITY ${this.#capabilities()}\r\n` }) },
     NOOP: { state: 'any', run: () => ({ untagged: this.#changes() }) },
     ID: { state: 'any', run: () => ({ untagged: '* ID ("name" "Postern demo")\r\n' }) },
     LOGOUT: {
@@ -139,7 +140,7 @@ export class ImapDialogue implements Dialogue {
     },
     LOGIN: {
       state: 'any',
-      run: ([user, password]) => this.#logIn('LOGIN', utf8(text(user)), utf8(text(password))),
+      run: ([user, password]) => this.#logIn(utf8(text(user)), utf8(text(password))),
     },
     AUTHENTICATE: { state: 'any', raw: true, run: (_, tail) => this.#authenticate(tail) },
     ENABLE: { state: 'authenticated', run: () => ({ untagged: '* ENABLED\r\n' }) },
@@ -176,21 +177,34 @@ export class ImapDialogue implements Dialogue {
     UNSELECT: { state: 'selected', run: () => this.#unselect() },
   };
 
-  async #authenticate(tail: string): Promise<Outcome> {
-    const credentials = await authenticate(this.#connection, tail, '+ ');
-    if (typeof credentials === 'string') {
-      const { status, text: words } = SASL_REPLIES[credentials];
-      throw new Refused(status, words);
-    }
-    return this.#logIn(credentials.mechanism, credentials.user, credentials.password);
+  #capabilities(): string {
+    if (this.#user) return BASIC;
+    return `${BASIC} SASL-IR ${this.#server.mechanisms.map((name) => `AUTH=${name}`).join(' ')}`;
   }
 
-  #logIn(mechanism: string, user: string, password: string): Outcome {
+  async #authenticate(tail: string): Promise<Outcome> {
+    const credentials = await authenticate(this.#connection, tail, {
+      mechanisms: this.#server.mechanisms,
+      prefix: '+ ',
+      check: ({ mechanism, user, secret }) => this.#check(mechanism, user, secret),
+    });
+    if (typeof credentials !== 'string') return this.#enter(credentials.user);
+    const { status, text: words } = SASL_REPLIES[credentials];
+    throw new Refused(status, words);
+  }
+
+  async #logIn(user: string, password: string): Promise<Outcome> {
+    if (await this.#check('LOGIN', user, password)) return this.#enter(user);
+    const { status, text: words } = SASL_REPLIES.rejected;
+    throw new Refused(status, words);
+  }
+
+  #check(mechanism: string, user: string, secret: string): Promise<boolean> {
     if (this.#user) throw new Refused('BAD', 'Already logged in');
-    const login = { protocol: this.protocol, user, mechanism, tls: this.#connection.tls };
-    if (!this.#server.logIn(login, password)) {
-      throw new Refused('NO', '[AUTHENTICATIONFAILED] Authentication failed');
-    }
+    return this.#server.logIn({ protocol: this.protocol, user, mechanism, tls: this.#connection.tls }, secret);
+  }
+
+  #enter(user: string): Outcome {
     this.#user = user;
     return { ok: `[CAPABILITY ${BASIC}] Logged in` };
   }

@@ -1,15 +1,16 @@
 import type { Connection } from './connection.ts';
 import { type Dialogue, type Server, splitVerb, utf8 } from './dialogue.ts';
-import { authenticate, MECHANISMS, type SaslFailure } from './sasl.ts';
+import { authenticate, type SaslFailure } from './sasl.ts';
 import type { Mailbox, Message } from './store.ts';
 
 const SASL_REPLIES: Record<SaslFailure, string> = {
   'unknown-mechanism': '-ERR Mechanism not known',
   cancelled: '-ERR Cancelled',
   malformed: '-ERR Not a response of this mechanism',
+  rejected: '-ERR [AUTH] Authentication failed',
 };
 
-const CAPABILITIES = ['TOP', 'UIDL', 'USER', 'RESP-CODES', 'PIPELINING', `SASL ${MECHANISMS.join(' ')}`];
+const CAPABILITIES = ['TOP', 'UIDL', 'USER', 'RESP-CODES', 'PIPELINING'];
 
 /** Thrown for a message number that is none; becomes an -ERR. */
 class NoSuchMessage extends Error {}
@@ -48,7 +49,7 @@ export class Pop3Dialogue implements Dialogue {
   }
 
   readonly #authorization: Commands = {
-    CAPA: () => multiLine('+OK', CAPABILITIES),
+    CAPA: () => this.#capa(),
     USER: (name) => {
       this.#user = utf8(name);
       return '+OK Password, please';
@@ -57,7 +58,7 @@ export class Pop3Dialogue implements Dialogue {
       const password = line.slice('PASS '.length); // it may end with spaces
       const user = this.#user;
       this.#user = undefined;
-      return user ? this.#logIn(user, utf8(password), 'USER') : '-ERR USER first';
+      return user ? this.#pass(user, utf8(password)) : '-ERR USER first';
     },
     AUTH: (argument) => this.#auth(argument),
     NOOP: () => '-ERR Log in first',
@@ -65,7 +66,7 @@ export class Pop3Dialogue implements Dialogue {
   };
 
   readonly #transaction: Commands = {
-    CAPA: () => multiLine('+OK', CAPABILITIES),
+    CAPA: () => this.#capa(),
     STAT: () => `+OK ${this.#left().length} ${octets(this.#left())}`,
     LIST: (argument) => this.#listing(argument, (message) => `${message.content.length}`),
     UIDL: (argument) => this.#listing(argument, (message) => `${this.#mailbox?.uidValidity}.${message.uid}`),
@@ -83,16 +84,30 @@ export class Pop3Dialogue implements Dialogue {
     QUIT: () => this.#quit(),
   };
 
-  async #auth(argument: string): Promise<string> {
-    if (argument === '') return multiLine('+OK', [...MECHANISMS]);
-    const credentials = await authenticate(this.#connection, argument, '+ ');
-    if (typeof credentials === 'string') return SASL_REPLIES[credentials];
-    return this.#logIn(credentials.user, credentials.password, credentials.mechanism);
+  #capa(): string {
+    return multiLine('+OK', [...CAPABILITIES, `SASL ${this.#server.mechanisms.join(' ')}`]);
   }
 
-  #logIn(user: string, password: string, mechanism: string): string {
-    const login = { protocol: this.protocol, user, mechanism, tls: this.#connection.tls };
-    if (!this.#server.logIn(login, password)) return '-ERR [AUTH] Authentication failed';
+  async #auth(argument: string): Promise<string> {
+    const { mechanisms } = this.#server;
+    if (argument === '') return multiLine('+OK', [...mechanisms]);
+    const credentials = await authenticate(this.#connection, argument, {
+      mechanisms,
+      prefix: '+ ',
+      check: ({ user, secret, mechanism }) => this.#check(user, secret, mechanism),
+    });
+    return typeof credentials === 'string' ? SASL_REPLIES[credentials] : this.#enter(credentials.user);
+  }
+
+  async #pass(user: string, password: string): Promise<string> {
+    return (await this.#check(user, password, 'USER')) ? this.#enter(user) : SASL_REPLIES.rejected;
+  }
+
+  #check(user: string, secret: string, mechanism: string): Promise<boolean> {
+    return this.#server.logIn({ protocol: this.protocol, user, mechanism, tls: this.#connection.tls }, secret);
+  }
+
+  #enter(user: string): string {
     this.#mailbox = this.#server.store.inbox(user);
     this.#messages = [...this.#mailbox.messages];
     return '+OK Logged in';

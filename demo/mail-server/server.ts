@@ -6,6 +6,7 @@ import { Closed, Connection } from './connection.ts';
 import { converse, type Dialogue, type Login, type Server } from './dialogue.ts';
 import { ImapDialogue } from './imap.ts';
 import { Pop3Dialogue } from './pop3.ts';
+import { PASSWORD_MECHANISMS, TOKEN_MECHANISMS } from './sasl.ts';
 import { SmtpDialogue } from './smtp.ts';
 import { Store } from './store.ts';
 
@@ -16,6 +17,8 @@ export interface MailServerOptions {
   accounts: Record<string, string>;
   /** PEM texts, for the three ports with implicit TLS. */
   tls: { cert: string; key: string };
+  /** Whose mailbox an access token opens; undefined: nobody's. Without it there is no XOAUTH2 and no OAUTHBEARER. */
+  tokens?: (token: string) => Promise<string | undefined>;
 }
 
 export interface MailServer {
@@ -45,14 +48,19 @@ const PROTOCOLS: Protocol[] = ['smtp', 'imap', 'pop3'];
 export async function startMailServer(options: MailServerOptions): Promise<MailServer> {
   const store = new Store(Object.keys(options.accounts));
   const [logins, faults]: [Login[], unknown[]] = [[], []];
-  const server: Server = { name: 'mail.demo', store, logIn };
+  const mechanisms = [...PASSWORD_MECHANISMS, ...(options.tokens ? TOKEN_MECHANISMS : [])];
+  const server: Server = { name: 'mail.demo', store, mechanisms, logIn };
   const sockets = new Set<Socket>();
   const listeners: NetServer[] = [];
 
-  function logIn(login: Login, password: string): boolean {
-    if (!Object.hasOwn(options.accounts, login.user) || options.accounts[login.user] !== password) return false;
-    if (logins.push(login) > LOGINS_KEPT) logins.shift();
-    return true;
+  async function logIn(login: Login, secret: string): Promise<boolean> {
+    const { user, mechanism } = login;
+    if (!Object.hasOwn(options.accounts, user)) return false;
+    const isRight = TOKEN_MECHANISMS.some((name) => name === mechanism)
+      ? (await options.tokens?.(secret)) === user
+      : options.accounts[user] === secret;
+    if (isRight && logins.push(login) > LOGINS_KEPT) logins.shift();
+    return isRight;
   }
 
   async function serve(protocol: Protocol, socket: Socket): Promise<void> {

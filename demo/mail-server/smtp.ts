@@ -1,13 +1,14 @@
 import type { Connection } from './connection.ts';
 import { type Dialogue, type Server, splitVerb } from './dialogue.ts';
 import { AUTH_COMMAND_LINE, MESSAGE_LINE, MESSAGE_SIZE, RECIPIENTS } from './limits.ts';
-import { authenticate, MECHANISMS, type SaslFailure } from './sasl.ts';
+import { authenticate, type SaslFailure } from './sasl.ts';
 import type { Mailbox } from './store.ts';
 
 const SASL_REPLIES: Record<SaslFailure, string> = {
   'unknown-mechanism': '504 5.5.4 Mechanism not known',
   cancelled: '501 5.7.0 Cancelled',
   malformed: '501 5.5.2 Not a response of this mechanism',
+  rejected: '535 5.7.8 Authentication credentials invalid',
 };
 
 /** RFC 5321 section 4.1.2, but the angle brackets may be left out: SAP's documented dialogue is typed without them. */
@@ -67,7 +68,7 @@ export class SmtpDialogue implements Dialogue {
     if (!extended) return `250 ${this.#server.name}`;
     const keywords = ['PIPELINING', `SIZE ${MESSAGE_SIZE}`, '8BITMIME', 'ENHANCEDSTATUSCODES'];
     // RFC 4954 section 4 wants TLS for these; the plain ports stand for networks that others protect.
-    if (!this.#user) keywords.push(`AUTH ${MECHANISMS.join(' ')}`);
+    if (!this.#user) keywords.push(`AUTH ${this.#server.mechanisms.join(' ')}`);
     const lines = [`${this.#server.name} greets ${client}`, ...keywords];
     return lines.map((line, index) => `250${index < lines.length - 1 ? '-' : ' '}${line}`).join('\r\n');
   }
@@ -76,12 +77,15 @@ export class SmtpDialogue implements Dialogue {
     if (this.#user) return '503 5.5.1 Already authenticated';
     if (!this.#extended) return '503 5.5.1 EHLO first';
     if (line.length + 2 > AUTH_COMMAND_LINE) return '500 5.5.6 AUTH line too long';
-    const credentials = await authenticate(this.#connection, argument, '334 ');
+    const { mechanisms } = this.#server;
+    const credentials = await authenticate(this.#connection, argument, {
+      mechanisms,
+      prefix: '334 ',
+      check: ({ user, mechanism, secret }) =>
+        this.#server.logIn({ protocol: this.protocol, user, mechanism, tls: this.#connection.tls }, secret),
+    });
     if (typeof credentials === 'string') return SASL_REPLIES[credentials];
-    const { user, mechanism, password } = credentials;
-    const login = { protocol: this.protocol, user, mechanism, tls: this.#connection.tls };
-    if (!this.#server.logIn(login, password)) return '535 5.7.8 Authentication credentials invalid';
-    this.#user = user;
+    this.#user = credentials.user;
     return '235 2.7.0 Authentication successful';
   }
 

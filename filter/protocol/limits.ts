@@ -12,8 +12,15 @@ export const APP_COMMANDS: i32 = 64;
 /** Failed logins of an app on one connection, where the listener demands one. smtplib tries three mechanisms. */
 export const APP_LOGINS: i32 = 3;
 
-/** A user name, password or token in an app's login, decoded: 16 KiB tokens exist (Entra ID with many groups). */
+/** A user name or password in an app's login, decoded: some apps put a token of 16 KiB there. */
 export const APP_SECRET: i32 = 16384;
+
+/** The user and the token that an app presents for an exchange (docs/contract.md): tokens of 16 KiB exist (Entra ID with many groups). */
+export const BEARER_USER: i32 = 1024;
+export const BEARER_TOKEN: i32 = 16384;
+
+/** A whole XOAUTH2 or OAUTHBEARER response, decoded: user, token, and 3 KiB for host, port and whatever else RFC 7628 allows. */
+export const BEARER_RESPONSE: i32 = 20480;
 
 /** A line of the server before login; Dovecot's own limit for its clients is 8,192. */
 export const SERVER_LINE: i32 = 8192;

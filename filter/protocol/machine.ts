@@ -1,5 +1,6 @@
 import { Bytes } from './bytes';
 import { clean, Failure, nameOf } from './failure';
+import { hintFor } from './hint';
 import { Input, Problem } from './input';
 import {
   APP_COMMANDS,
@@ -12,8 +13,11 @@ import {
   SERVER_LINES,
   SERVER_TEXT,
 } from './limits';
+import { Question } from './question';
+import { Bearer } from './sasl/bearer';
+import { Credentials, isRepeated } from './sasl/credentials';
 import { SaslServer, SaslState } from './sasl/server';
-import { Terms } from './terms';
+import { Login, Terms } from './terms';
 
 /** In the order in which a connection goes through them. */
 export enum Phase {
@@ -21,6 +25,8 @@ export enum Phase {
   greeting,
   /** Nothing is outstanding: the app's next line decides. */
   ready,
+  /** Nothing is outstanding at the server; sidecar-auth owes an answer, and what the app says is held. */
+  asking,
   /** The server owes an answer. */
   waiting,
   /** A failure is to be said in place of the server's next bytes. */
@@ -31,6 +37,8 @@ export enum Phase {
   over,
 }
 
+const TOKEN_REFUSED = 'the server refused the token';
+
 /** The first octet of a TLS ClientHello (RFC 8446 section 5.1); no command begins with it. */
 const TLS_HANDSHAKE: i32 = 0x16;
 
@@ -39,7 +47,7 @@ const APP_CLOSED =
 
 /**
  * The login part of one mail connection, without sockets, clocks and host: events go in (`fromApp`, `fromServer`, ...),
- * and after each event the caller takes what stands in `toServer` and `toApp` and looks at `phase`.
+ * and after each event the caller takes what stands in `toServer` and `toApp` and looks at `question` and `phase`.
  *
  * Three rules come from Envoy. Nothing can be sent to the server before the app's first byte. Bytes for the app are produced only during an event of the server's side, for only there
  * can they be put in: a reply of our own needs a carrier, a harmless command whose answer it replaces. And after the app's end of stream
@@ -53,6 +61,13 @@ export abstract class Machine {
   failureText: string = '';
   /** The real login succeeded, or there is none to do. */
   loggedIn: bool = false;
+  /** What sidecar-auth is to be asked; the caller takes it. `onCredentials` and its like answer, if that is still wanted then. */
+  question: Question = Question.none;
+  /** What the app brought for the exchange. */
+  presented: Bearer | null = null;
+  /** The server's refusal, for the rejection. */
+  refusal: string = '';
+  credentials: Credentials;
 
   /** What the app sent and nobody has taken. */
   protected readonly app: Input = new Input(APP_LINE);
@@ -78,6 +93,10 @@ export abstract class Machine {
   private commands: i32 = 0;
   private refusedLogins: i32 = 0;
   private loginRequested: bool = false;
+  /** What the app brought has been exchanged. */
+  private exchanged: bool = false;
+  /** The server refused a token, and what comes now is the only other try. */
+  private retrying: bool = false;
   /** A failure's reply that came ready-made from sidecar-auth. */
   private readyMade: string = '';
   private answerLines: i32 = 0;
@@ -86,7 +105,8 @@ export abstract class Machine {
   private mostOctets: i32 = 0;
 
   constructor(protected readonly terms: Terms) {
-    this.loggedIn = !terms.login;
+    this.loggedIn = terms.login == Login.none;
+    this.credentials = terms.credentials;
   }
 
   // What each protocol defines.
@@ -141,8 +161,8 @@ export abstract class Machine {
     this.farewellSaid = true;
     if (this.phase == Phase.greeting)
       this.fail(Failure.server_greeting, 'the server closed the connection before its greeting');
-    else if (this.phase == Phase.waiting)
-      this.fail(Failure.server_unavailable, `the server closed the connection${this.during()}`);
+    else if (this.phase == Phase.waiting) this.serverGone(`the server closed the connection${this.during()}`);
+    else if (this.phase == Phase.asking) this.serverGone('the server closed the connection before the login');
     // A server may still listen after its end of stream: what passes must be from someone who is logged in.
     else if (this.phase == Phase.ready) this.phase = this.mayPass ? Phase.over : Phase.closing;
     this.endOfServerEvent();
@@ -153,6 +173,7 @@ export abstract class Machine {
     if (this.phase == Phase.greeting) this.fail(Failure.server_greeting, 'the server did not greet in time');
     else if (this.phase == Phase.waiting)
       this.fail(Failure.server_unavailable, `the server did not answer in time${this.during()}`);
+    else if (this.phase == Phase.asking) this.failAsking('sidecar-auth brought no token in time');
     if (this.phase == Phase.doomed) this.sendFarewell();
   }
 
@@ -167,15 +188,36 @@ export abstract class Machine {
     this.fail(failure, text);
   }
 
+  /** sidecar-auth brings what the login goes on with. */
+  onCredentials(credentials: Credentials): void {
+    if (this.phase != Phase.asking) return;
+    this.credentials = credentials;
+    this.exchanged = true;
+    this.phase = Phase.ready;
+    this.startLogin();
+  }
+
+  /** sidecar-auth says why it can't. */
+  onNoCredentials(failure: Failure, text: string): void {
+    if (this.phase == Phase.asking) this.fail(failure, text);
+  }
+
+  /** sidecar-auth does not answer, or not for this route. */
+  onNoAnswer(): void {
+    if (this.phase == Phase.asking) this.failAsking('sidecar-auth brought no token, try again');
+  }
+
   get heldBytes(): i32 {
-    return this.app.length + this.server.length + this.mostOctets;
+    const presented = this.presented;
+    const token = presented != null ? presented.token.length : 0;
+    return this.app.length + this.server.length + this.mostOctets + token;
   }
 
   // For the protocols.
 
   protected fail(failure: Failure, text: string): void {
     if (this.phase >= Phase.doomed) return;
-    const nothingOutstanding = this.phase == Phase.ready;
+    const nothingOutstanding = this.phase == Phase.ready || this.phase == Phase.asking;
     this.failure = failure;
     this.failureText = text;
     this.phase = Phase.doomed;
@@ -248,7 +290,7 @@ export abstract class Machine {
   protected release(): void {
     if (this.terms.demandsLogin && !this.appLoggedIn) {
       this.appLoginMissing = true;
-      this.refuseApp('log in first: this address demands a login');
+      this.refuseApp(`log in first: ${this.demand}`);
     } else if (this.loggedIn) this.handOver();
     else this.startLogin();
   }
@@ -263,8 +305,10 @@ export abstract class Machine {
 
   /** The app has asked for a login of its own with these values, complete. */
   protected onAppLogin(user: Bytes, password: Bytes): void {
-    if (!this.terms.accepts(user, password)) {
-      this.appLoginMissing = false;
+    this.appLoginMissing = false;
+    if (!this.terms.takesPassword) {
+      this.refuseApp(this.demand);
+    } else if (!this.terms.accepts(user, password)) {
       this.refuseApp('wrong user name or password for this address');
     } else if (this.loggedIn) {
       this.acceptApp();
@@ -275,16 +319,51 @@ export abstract class Machine {
   }
 
   protected startSasl(mechanism: Bytes, initial: Bytes | null): void {
+    if (!this.terms.takesPassword && (mechanism.is('PLAIN') || mechanism.is('LOGIN'))) {
+      this.appLoginMissing = false;
+      this.refuseApp(this.demand);
+      return;
+    }
     const sasl = new SaslServer(mechanism, this.terms);
     this.sasl = sasl;
     if (initial != null) sasl.start(initial);
     this.continueSasl(sasl);
   }
 
+  /** What the app presented must be exchanged before the login at the server; if so `startLogin` comes again with what that brings. */
+  protected mustAsk(): bool {
+    if (this.presented == null || this.exchanged) return false;
+    this.ask(Question.exchange);
+    return true;
+  }
+
+  /** The server refuses the login. A token may have been revoked: then there is a newer one, and the app never hears of it. */
+  protected refused(line: Bytes): void {
+    this.refusal = this.said(line);
+    if (!this.terms.byToken || this.retrying) {
+      this.fail(Failure.rejected, `${this.refusal}${hintFor(line.toString(), this.terms.byToken)}`);
+    } else {
+      this.retrying = true;
+      this.ask(Question.rejection);
+    }
+  }
+
+  /** The server gives up or has closed before the login is done. After a refused token the next connection has a newer one. */
+  protected serverGone(text: string): void {
+    if (this.retrying && !this.loggedIn)
+      this.fail(Failure.token, `${TOKEN_REFUSED} and closed the connection, try again; ${this.refusal}`);
+    else this.fail(Failure.server_unavailable, text);
+  }
+
   /** The server's own words, in the short form that an error text may hold; not if they repeat what it was sent. */
   protected said(line: Bytes): string {
-    if (this.terms.isRepeatedIn(line)) return 'the server refused, in words that repeat the login';
+    if (this.isRepeatedIn(line)) return 'the server refused, in words that repeat the login';
     return `the server said: ${clean(line.slice(0, SERVER_TEXT).toString(), SERVER_TEXT)}`;
+  }
+
+  private isRepeatedIn(line: Bytes): bool {
+    const presented = this.presented;
+    return this.credentials.isRepeatedIn(line) || (presented != null && isRepeated(presented.token, line));
   }
 
   /** What is awaited, for error texts: " during ...". */
@@ -317,18 +396,62 @@ export abstract class Machine {
     this.answer(this.appLoginReply(this.errorText(Failure.app_login, text)));
   }
 
+  /** What an app must log in by, in words. */
+  private get demand(): string {
+    if (this.terms.takesPassword) return 'this address demands a login';
+    return `this destination wants ${this.terms.brings} by XOAUTH2`;
+  }
+
+  private onAppBearer(bearer: Bearer): void {
+    if (this.loggedIn) {
+      // IMAP with PREAUTH: the session is someone else's already.
+      this.appLoginMissing = false;
+      this.refuseApp('the login is done already');
+      return;
+    }
+    this.presented = bearer;
+    this.loginRequested = true;
+    this.startLogin();
+  }
+
+  private ask(question: Question): void {
+    this.question = question;
+    this.phase = Phase.asking;
+    this.answerLines = 0;
+    this.answerOctets = 0;
+  }
+
+  private failAsking(text: string): void {
+    if (this.retrying)
+      this.fail(Failure.token, `${TOKEN_REFUSED}, and there is no newer one yet, try again; ${this.refusal}`);
+    else this.fail(Failure.token, text);
+  }
+
+  /** After the app's end one write is left, and a login needs more. A rejection is still told: the token must go. */
+  private failEnded(): void {
+    if (this.retrying) {
+      this.failAsking('');
+      return;
+    }
+    this.question = Question.none;
+    this.fail(Failure.protocol, APP_CLOSED);
+  }
+
   private continueSasl(sasl: SaslServer): void {
     if (sasl.state == SaslState.challenge) {
       this.answer(this.challengeReply(sasl.challenge));
       return;
     }
     this.sasl = null;
-    if (sasl.state == SaslState.done) this.onAppLogin(sasl.user, sasl.password);
+    const bearer = sasl.bearer;
+    if (bearer != null) this.onAppBearer(bearer);
+    else if (sasl.state == SaslState.done) this.onAppLogin(sasl.user, sasl.password);
     else this.answer(this.saslReply(sasl.state));
   }
 
   private advance(): void {
     while (this.phase == Phase.ready && this.readApp()) {}
+    if (this.phase == Phase.asking && this.appEnded) this.failEnded();
     if (this.phase != Phase.ready || !this.appEnded) return;
     if (this.app.length == 0) this.phase = Phase.over;
     else this.fail(Failure.protocol, 'the last command is not ended by CRLF');

@@ -1,4 +1,17 @@
 import { Bytes } from './bytes';
+import { Credentials } from './sasl/credentials';
+
+/** How we log in at the server. */
+export enum Login {
+  /** NoAuthentication */
+  none,
+  /** by user and password */
+  basic,
+  /** by a token that is ready */
+  bearer,
+  /** by a token that sidecar-auth gets for what the app brings */
+  exchange,
+}
 
 /**
  * What one connection is held to: the login at the server and what the app must present. From sidecar-auth
@@ -7,14 +20,13 @@ import { Bytes } from './bytes';
 export class Terms {
   /** For error texts. */
   destination: string = '';
-  /** Whether there is a login at all (NoAuthentication: false). */
-  login: bool = false;
-  user: Bytes = new Bytes();
-  password: Bytes = new Bytes();
-  /** The three of them in base64, as SASL exchanges want them. */
-  user64: Bytes = new Bytes();
-  password64: Bytes = new Bytes();
-  plain64: Bytes = new Bytes();
+  login: Login = Login.none;
+  /** Nothing for Login.exchange: the app's own come later. */
+  credentials: Credentials = new Credentials();
+  /** What an app may bring by XOAUTH2 or OAUTHBEARER, in words: "a refresh token"; empty: nothing. */
+  brings: string = '';
+  /** The only mechanisms that may be used at the server, or null where the destination doesn't care. */
+  mechanisms: Bytes[] | null = null;
   /** The name for an EHLO of our own. */
   hello: Bytes = new Bytes();
   /** What the app must log in with, or null where it need not. */
@@ -23,13 +35,45 @@ export class Terms {
   /** IMAP: greet the app with PREAUTH. */
   preauth: bool = false;
 
+  /** An app that has not logged in gets nowhere. */
   get demandsLogin(): bool {
+    return this.wantsPassword || this.login == Login.exchange;
+  }
+
+  /** The listener has a user and password of its own for apps. */
+  get wantsPassword(): bool {
     return this.appUser != null;
   }
 
-  /** Whether a server's line repeats a secret that it was sent, as some do with a command that they do not know. */
-  isRepeatedIn(line: Bytes): bool {
-    return line.contains(this.password) || line.contains(this.password64) || line.contains(this.plain64);
+  /** An app may log in by user and password, if only for show. */
+  get takesPassword(): bool {
+    return this.login != Login.exchange;
+  }
+
+  /** The login at the server is one by token. */
+  get byToken(): bool {
+    return this.login == Login.bearer || this.login == Login.exchange;
+  }
+
+  /** What the app is told that it can log in by: mechanisms, space-separated. Passwords first, for most have nothing else. */
+  get offered(): string {
+    if (this.brings == '') return 'PLAIN LOGIN';
+    return this.takesPassword ? 'PLAIN LOGIN XOAUTH2 OAUTHBEARER' : 'XOAUTH2 OAUTHBEARER';
+  }
+
+  /** For the error where a server offers nothing that may be used. */
+  get restriction(): string {
+    return this.mechanisms == null ? '' : ', or the destination does not allow it';
+  }
+
+  /** Whether the destination allows this mechanism at the server. */
+  allows(mechanism: string): bool {
+    const mechanisms = this.mechanisms;
+    if (mechanisms == null) return true;
+    for (let i = 0; i < mechanisms.length; i++) {
+      if (mechanisms[i].is(mechanism)) return true;
+    }
+    return false;
   }
 
   /** Whether this is the login that the listener demands; the time does not tell how much of it was right. */

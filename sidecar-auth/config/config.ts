@@ -6,13 +6,17 @@ import { readDocument, readText } from './document.ts';
 import { type Listener, readListeners } from './listener.ts';
 import { ConfigMistakes, type Mistake } from './mistakes.ts';
 import type { Section } from './section.ts';
+import { type GrantPlace, readGrants, readServices, type ServiceInstance } from './service.ts';
 
 /** What FILE itself says. */
 export interface Main {
   /** Absolute path of FILE. */
   file: string;
-  /** Absolute path of the folder with the destination files. */
-  directory: string;
+  /** Absolute path of the folder with the destination files; absent where all come from the Destination service. */
+  directory?: string;
+  /** Instances of the Destination service, asked before the files; the first is the default. */
+  services: ServiceInstance[];
+  grants: GrantPlace;
   connectivity?: Connectivity;
   /** Absolute paths of PEM files. */
   tls: { additionalCAs: string[] };
@@ -57,7 +61,9 @@ export function readConfig(file: string, directory?: string): Reading {
   const files = [resolve(file)];
   const { main, directory: own } = readMain(resolve(file), mistakes, files);
   const folder = main ? main.directory : (directory ?? own);
-  const found = folder === undefined ? undefined : destinationFiles(folder, resolve(file), mistakes);
+  // Without a folder there are no files to miss: all destinations come from the Destination service.
+  const none = main ? [] : undefined;
+  const found = folder === undefined ? none : destinationFiles(folder, resolve(file), mistakes);
   files.push(...(found ?? []));
   const reading: Reading = { destinations: [], broken: [], complete: found !== undefined, files, mistakes };
   if (main) reading.main = main;
@@ -78,6 +84,7 @@ export function allMistakes(reading: Reading, main = reading.main): Mistake[] {
     ...duplicates(destinations),
     ...destinations.flatMap((destination) => misfits(main, destination)),
     ...(complete ? unknownDestinations(main, [...destinations, ...broken]) : []),
+    ...main.listeners.flatMap((listener) => misplaced(main, listener, destinations)),
   ];
 }
 
@@ -87,25 +94,30 @@ function readMain(file: string, mistakes: Mistake[], files: string[]): { main?: 
   const from = section.has('destinations')
     ? section.section('destinations')
     : section.mistake('destinations', 'is missing');
-  const directory = from?.has('directory') ? from.path('directory') : from?.mistake('directory', 'is missing');
+  const services = from ? readServices(from) : [];
+  const directory = from?.has('directory') ? from.path('directory') : undefined;
+  if (from && !from.has('directory') && services.length === 0) from.mistake('directory', 'or services is missing');
   from?.finish();
   const connectivity = readConnectivity(section.section('connectivity'));
   const additionalCAs = readTls(section.section('tls'));
   const listeners = readListeners(section.sections('listeners'), files);
+  const grants = readGrants(section.section('grants'));
   const loginTimeout = section.integer('loginTimeout', 1, 600) ?? 30;
   section.finish();
   if (section.has('listeners') === false) section.mistake('listeners', 'is missing');
-  if (directory === undefined) return {};
-  if (mistakes.length > 0) return { directory };
+  const known = directory === undefined ? {} : { directory };
+  if (mistakes.length > 0) return known;
   const main = {
     file,
-    directory,
+    ...known,
+    services,
+    grants,
     tls: { additionalCAs },
     listeners,
     loginTimeout,
     ...(connectivity && { connectivity }),
   };
-  return { main, directory };
+  return { main, ...known };
 }
 
 function readTls(section: Section | undefined): string[] {
@@ -173,13 +185,40 @@ export function misfits(main: Main, { name, protocol, onPremise, file }: Destina
   return found;
 }
 
+/** What a listener says of the Destination service, and of the protocol of a destination in a file. */
+function misplaced(
+  main: Main,
+  { key, service, protocol, destination: name }: Listener,
+  known: Destination[],
+): Mistake[] {
+  const found: Mistake[] = [];
+  const mistake = (at: string, text: string) => found.push({ file: main.file, key: `${key}.${at}`, text });
+  const own = known.find((destination) => destination.name === name)?.protocol;
+  if (protocol && own && protocol !== own) mistake('protocol', `must be ${own}, as "${name}" says`);
+  if (service && main.services.length === 0) mistake(Object.keys(service)[0] ?? '', 'needs destinations.services');
+  const instance = service?.instance;
+  if (instance !== undefined && main.services.length > 0 && !main.services.some((one) => one.name === instance)) {
+    mistake('instance', `"${instance}" is not among ${main.services.map((one) => one.name).join(', ')}`);
+  }
+  return found;
+}
+
+/** A destination that is in no file may be in the Destination service, whose answer comes too late for Envoy's listener. */
 function unknownDestinations(main: Main, known: { name?: string }[]): Mistake[] {
   const names = known.flatMap(({ name }) => name ?? []);
-  return main.listeners
-    .filter(({ destination }) => !names.includes(destination))
-    .map(({ destination, key }) => ({
-      file: main.file,
-      key: `${key}.destination`,
-      text: `"${destination}" is not known; ${names.length > 0 ? `there are ${names.join(', ')}` : 'there are none'}`,
-    }));
+  const missing = main.listeners.filter(({ destination }) => !names.includes(destination));
+  if (main.services.length > 0) {
+    return missing
+      .filter(({ protocol }) => !protocol)
+      .map(({ destination, key }) => ({
+        file: main.file,
+        key: `${key}.protocol`,
+        text: `is missing: smtp, imap or pop3, for "${destination}" is in no file`,
+      }));
+  }
+  return missing.map(({ destination, key }) => ({
+    file: main.file,
+    key: `${key}.destination`,
+    text: `"${destination}" is not known; ${names.length > 0 ? `there are ${names.join(', ')}` : 'there are none'}`,
+  }));
 }

@@ -19,7 +19,7 @@ export function readConnectivity(section: Section | undefined): Connectivity | u
   return host === undefined || token === undefined ? undefined : { host, port, token };
 }
 
-const TOKENS = 'must be none, { file: PATH } or { binding: PATH }';
+const TOKENS = 'must be none, { file: PATH } or { binding: PATH or NAME }';
 
 function readToken(section: Section): TokenSource | undefined {
   if (!section.has('token')) return section.mistake('token', `is missing: it ${TOKENS}`);
@@ -28,11 +28,18 @@ function readToken(section: Section): TokenSource | undefined {
   }
   const token = section.section('token');
   const file = token?.path('file');
-  const binding = token?.path('binding');
+  const binding = token?.text('binding');
   token?.finish();
   if ((file === undefined) === (binding === undefined)) return section.mistake('token', TOKENS);
-  if (!readable(file ?? binding ?? '')) return section.mistake('token', `${file ?? binding} can't be read`);
-  return file === undefined ? { kind: 'binding', path: binding ?? '' } : { kind: 'file', file };
+  if (binding !== undefined) return readBinding(section, binding);
+  return readable(file ?? '') ? { kind: 'file', file: file ?? '' } : section.mistake('token', `${file} can't be read`);
+}
+
+/** A path, or the name of a binding that is found when it is needed (SERVICE_BINDING_ROOT, VCAP_SERVICES). */
+function readBinding(section: Section, binding: string): TokenSource | undefined {
+  const path = section.absolute(binding);
+  if (readable(path)) return { kind: 'binding', path };
+  return binding.includes('/') ? section.mistake('token', `${path} can't be read`) : { kind: 'binding', path: binding };
 }
 
 function readable(path: string): boolean {

@@ -1,6 +1,8 @@
+import type { Protocol } from '../failure.ts';
 import { type Address, addressText, isLoopback, readAddress } from './address.ts';
 import { readSecret, readUser } from './document.ts';
 import type { Section } from './section.ts';
+import { readReference, type ServiceReference } from './service.ts';
 
 export interface Listener {
   /** Name of the destination. */
@@ -9,6 +11,9 @@ export interface Listener {
   /** What the app must log in with. */
   app?: { user: string; password: string };
   greeting?: 'preauth';
+  /** Needed where the destination is not in a file: Envoy's listener must know it before the Destination service answers. */
+  protocol?: Protocol;
+  service?: ServiceReference;
   /** Connections at once. */
   maxConnections: number;
   /** Whether the user set it: only then the workers' shares must be even (Envoy's exact balance costs a lock per connection). */
@@ -41,6 +46,8 @@ function readListener(section: Section, key: string, files: string[]): Listener 
   const address = readAddress(section);
   const app = readApp(section, files);
   const greeting = section.choice('greeting', ['preauth'] as const);
+  const protocol = section.choice('protocol', ['smtp', 'imap', 'pop3'] as const);
+  const service = readReference(section);
   const max = section.integer('maxConnections', 1, MOST_CONNECTIONS);
   const open = section.flag('open');
   section.finish();
@@ -58,6 +65,8 @@ function readListener(section: Section, key: string, files: string[]): Listener 
     address,
     ...(app && { app }),
     ...(greeting && { greeting }),
+    ...(protocol && { protocol }),
+    ...(service && { service }),
     maxConnections: max ?? DEFAULT_CONNECTIONS,
     maxConnectionsSet: max !== undefined,
     key,

@@ -37,6 +37,15 @@ function acceptable(last: Config, { main, destinations }: Reading): Main | undef
   return destinations.some(breaks) ? undefined : main;
 }
 
-function only({ file, directory, connectivity, tls, listeners, loginTimeout }: Main): Main {
-  return { file, directory, tls, listeners, loginTimeout, ...(connectivity && { connectivity }) };
+function only({ file, directory, services, grants, connectivity, tls, listeners, loginTimeout }: Main): Main {
+  return {
+    file,
+    ...(directory !== undefined && { directory }),
+    services,
+    grants,
+    tls,
+    listeners,
+    loginTimeout,
+    ...(connectivity && { connectivity }),
+  };
 }

@@ -10,7 +10,7 @@ const FRESH_MS = 100;
 
 export interface Watched {
   files: string[];
-  directory: string;
+  directory?: string;
 }
 
 /**
@@ -54,7 +54,8 @@ export class Watch {
   }
 
   #watchFolders(): void {
-    const folders = new Set([this.#watched.directory, ...this.#watched.files.map((file) => dirname(file))]);
+    const { directory, files } = this.#watched;
+    const folders = new Set([...(directory === undefined ? [] : [directory]), ...files.map((file) => dirname(file))]);
     for (const [folder, watcher] of this.#watchers) {
       if (folders.has(folder)) continue;
       watcher.close();
@@ -83,7 +84,8 @@ function fingerprint({ files, directory }: Watched): string {
   return [names(directory), ...files.map(stamp)].join('\n');
 }
 
-function names(directory: string): string {
+function names(directory: string | undefined): string {
+  if (directory === undefined) return '';
   try {
     return readdirSync(directory).sort().join('/');
   } catch {

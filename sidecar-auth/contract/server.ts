@@ -5,17 +5,37 @@ import { decodeLines, encodeLines, type Line } from './lines.ts';
 
 /** Octets of a body (contract). */
 const BODY_LIMIT = 64 * 1024;
+/** Octets of a user's name and of what an app presents (contract). */
+const USER_LIMIT = 1024;
+const TOKEN_LIMIT = 16 * 1024;
 /** Milliseconds for a request to arrive in whole: it comes from this machine. */
 const REQUEST_MS = 10_000;
 
 /** What the contract is answered from. */
 export interface Answers {
   session(listenerId: string): Promise<Line[]>;
-  /** Whether the route id is the current one. */
-  rejected(routeId: string): boolean;
+  /** `undefined`: the route id is not the current one. */
+  exchange(request: Exchange): Promise<Line[] | undefined>;
+  /** What to try next: nothing for a password. `undefined`: the route id is not the current one. */
+  rejected(request: Rejection): Promise<Line[] | undefined>;
   /** For people and tests, without secrets. */
   status(): object;
   changes: Changes;
+}
+
+/** What an app presented. */
+export interface Exchange {
+  routeId: string;
+  user: string;
+  /** Its refresh token or authorization code. */
+  token: string;
+}
+
+/** `exchange`: the login came from one, and had this grant id. */
+export interface Rejection {
+  routeId: string;
+  grant?: string;
+  exchange?: Exchange;
 }
 
 interface Request {
@@ -30,6 +50,7 @@ type Handler = (answers: Answers, request: Request) => Promise<Reply | undefined
 
 const HANDLERS: Record<string, Handler> = {
   'POST /v1/sessions': sessions,
+  'POST /v1/exchanges': exchanges,
   'POST /v1/rejections': rejections,
   'GET /v1/changes': changes,
   'GET /v1/status': ({ status }) => ({ status: 200, body: `${JSON.stringify(status())}\n`, type: 'application/json' }),
@@ -82,10 +103,37 @@ async function sessions(answers: Answers, { body }: Request): Promise<Reply> {
   return { status: 200, body: encodeLines(await answers.session(listener)) };
 }
 
-function rejections(answers: Answers, { body }: Request): Reply {
-  const route = single(body, 'route');
-  if (route === undefined) return { status: 400 };
-  return { status: answers.rejected(route) ? 200 : 409 };
+async function exchanges(answers: Answers, { body }: Request): Promise<Reply> {
+  const exchange = exchangeOf(body);
+  return exchange ? answered(await answers.exchange(exchange)) : { status: 400 };
+}
+
+async function rejections(answers: Answers, { body }: Request): Promise<Reply> {
+  const routeId = single(body, 'route');
+  if (routeId === undefined) return { status: 400 };
+  const grant = single(body, 'grant');
+  const exchange = exchangeOf(body);
+  return answered(
+    await answers.rejected({ routeId, ...(grant !== undefined && { grant }), ...(exchange && { exchange }) }),
+  );
+}
+
+/** 409: of a route that is not the current one nothing is told, and nothing dropped. */
+function answered(lines: Line[] | undefined): Reply {
+  return lines ? { status: 200, body: encodeLines(lines) } : { status: 409 };
+}
+
+/** `undefined` where a part is missing, or has not the contract's size. */
+function exchangeOf(body: Buffer): Exchange | undefined {
+  const routeId = single(body, 'route');
+  const user = single(body, 'user');
+  const token = single(body, 'token');
+  if (routeId === undefined || !isSized(user, USER_LIMIT) || !isSized(token, TOKEN_LIMIT)) return undefined;
+  return { routeId, user, token };
+}
+
+function isSized(value: string | undefined, limit: number): value is string {
+  return value !== undefined && value !== '' && Buffer.byteLength(value) <= limit;
 }
 
 function changes({ changes }: Answers, { since, response }: Request): undefined {

@@ -1,24 +1,37 @@
 import { isIP } from 'node:net';
 import { domainToASCII } from 'node:url';
-import { readDocument, readSecret, readUser } from '../config/document.ts';
-import type { Mistake } from '../config/mistakes.ts';
-import type { Section } from '../config/section.ts';
+import { readDocument } from '../config/document.ts';
+import { ConfigMistakes, type Mistake } from '../config/mistakes.ts';
+import { Section } from '../config/section.ts';
 import type { Protocol } from '../failure.ts';
+import { missing, namedKey, propertyKey } from './keys.ts';
+import { type Login, readLogin } from './login.ts';
 import { nearest } from './nearest.ts';
+import { readMechanisms, readStartTls, readTimeout, readVerify } from './security.ts';
 import { MAIL_KEYS, TRANSPORT_NAMES, type Transport, transportOf } from './transport.ts';
 
 export interface Destination {
   name: string;
-  /** Absolute path of the file that it comes from. */
+  /** Absolute path of the file that it comes from, or the Destination service's URL without its query. */
   file: string;
   onPremise: boolean;
   protocol: Protocol;
   /** Implicit TLS. */
   tls: boolean;
+  /** STARTTLS, without which no credential goes out. */
+  starttls: boolean;
+  /** Whether the server's certificate is verified: false only for `mail.<proto>.ssl.trust` `*`. */
+  verify: boolean;
   /** ASCII; an IP literal has no brackets. */
   host: string;
   port: number;
-  login?: { user: string; password: string };
+  login: Login;
+  /** `mail.<proto>.auth.mechanisms`: the only ones that may be used, in upper case. */
+  mechanisms?: string[];
+  /** `mail.<proto>.connectiontimeout`, milliseconds. */
+  connectTimeoutMs?: number;
+  /** `mail.<proto>.timeout`, milliseconds for an answer of the server. */
+  timeoutMs?: number;
   /** CloudConnectorLocationId. */
   location?: string;
   /** `mail.smtp.localhost`: the name for EHLO (RFC 5321 4.1.1.1). */
@@ -36,44 +49,77 @@ export function readDestination(
   if (!section) return {};
   const name = readName(section);
   const destination = readProperties(section, name, files);
-  reportUnknownMailKeys(section);
+  reportUnknownMailKeys(section, true);
   return { ...(name && { name }), ...(destination && mistakes.length === before && { destination }) };
 }
 
-function readProperties(section: Section, name: string | undefined, files: string[]): Destination | undefined {
+/**
+ * A destination of the Destination service. Files of this machine are not read for it, whatever its properties say.
+ * @param where the service's URL without its query
+ * @throws ConfigMistakes with all of its mistakes
+ */
+export function destinationFromProperties(properties: Record<string, unknown>, where: string): Destination {
+  const mistakes: Mistake[] = [];
+  const scalars = Object.entries(properties).filter(([, value]) =>
+    ['string', 'number', 'boolean'].includes(typeof value),
+  );
+  const section = new Section(where, '', new Map(scalars.map(([key, value]) => [key, String(value)])), mistakes);
+  const destination = readProperties(section, readName(section), undefined);
+  reportUnknownMailKeys(section, false);
+  if (!destination || mistakes.length > 0) throw new ConfigMistakes(mistakes);
+  return destination;
+}
+
+function readProperties(
+  section: Section,
+  name: string | undefined,
+  files: string[] | undefined,
+): Destination | undefined {
   section.choice('Type', ['MAIL'] as const) ?? missing(section, 'Type', 'MAIL');
   const proxy = section.choice('ProxyType', PROXY_TYPES) ?? missing(section, 'ProxyType', PROXY_TYPES.join(' or '));
   const protocol = section.choice('mail.transport.protocol', TRANSPORT_NAMES);
   const transport = protocol && transportOf(protocol);
   if (!transport) return missing(section, 'mail.transport.protocol', TRANSPORT_NAMES.join(', '));
   const onPremise = proxy === 'OnPremise';
-  const host = readHost(section, transport);
-  checkStartTls(section, transport, onPremise);
   const login = readLogin(section, transport, files);
-  const location = readLocation(section);
-  const hello = readHello(section);
+  const server = readServer(section, transport, onPremise);
+  const optional = readOptional(section, transport, onPremise, login);
+  if (name === undefined || server === undefined || login === undefined) return undefined;
+  return { name, file: section.file, onPremise, ...server, login, ...optional };
+}
+
+type Server = Pick<Destination, 'protocol' | 'tls' | 'starttls' | 'verify' | 'host' | 'port'>;
+
+function readServer(section: Section, transport: Transport, onPremise: boolean): Server | undefined {
+  const host = readHost(section, transport);
+  const starttls = readStartTls(section, transport, onPremise);
+  const verify = readVerify(section, transport);
   const portKey = propertyKey(section, transport, 'port');
   const port = portKey === undefined ? transport.port : section.integer(portKey, 1, 65535);
-  if (name === undefined || host === undefined || port === undefined) return undefined;
+  if (host === undefined || port === undefined) return undefined;
+  return { protocol: transport.protocol, tls: transport.tls, starttls, verify, host, port };
+}
+
+type Optional = Pick<Destination, 'mechanisms' | 'connectTimeoutMs' | 'timeoutMs' | 'location' | 'hello'>;
+
+function readOptional(section: Section, transport: Transport, onPremise: boolean, login: Login | undefined): Optional {
+  const oauth = login?.kind === 'oauth';
+  const needs = login !== undefined && login.kind !== 'none';
+  const mechanisms = needs ? readMechanisms(section, transport, oauth) : undefined;
+  const connectTimeoutMs = readTimeout(section, transport, 'connectiontimeout');
+  const timeoutMs = readTimeout(section, transport, 'timeout');
+  const location = readLocation(section);
+  const hello = readHello(section);
   return {
-    name,
-    file: section.file,
-    onPremise,
-    protocol: transport.protocol,
-    tls: transport.tls,
-    host,
-    port,
-    ...(login && { login }),
+    ...(mechanisms && { mechanisms }),
+    ...(connectTimeoutMs !== undefined && { connectTimeoutMs }),
+    ...(timeoutMs !== undefined && { timeoutMs }),
     ...(onPremise && location !== undefined && { location }),
     ...(hello !== undefined && { hello }),
   };
 }
 
 const PROXY_TYPES = ['Internet', 'OnPremise'] as const;
-
-function missing(section: Section, key: string, allowed: string): undefined {
-  if (!section.has(key)) section.mistake(key, `is missing; allowed are ${allowed}`);
-}
 
 /** The contract's form of a destination's name. */
 function readName(section: Section): string | undefined {
@@ -82,15 +128,8 @@ function readName(section: Section): string | undefined {
   return section.mistake('Name', 'must have 1 to 128 printable ASCII characters');
 }
 
-/** `mail.<proto>.<what>` under the name of the protocol that the file uses. */
-function propertyKey(section: Section, transport: Transport, what: string): string | undefined {
-  const keys = transport.names.map((name) => `mail.${name}.${what}`).filter((key) => section.has(key));
-  if (keys.length > 1) section.mistake(keys[1] ?? '', `must not stand beside ${keys[0]}`);
-  return keys[0];
-}
-
 function readHost(section: Section, transport: Transport): string | undefined {
-  const key = propertyKey(section, transport, 'host') ?? `mail.${transport.names[0]}.host`;
+  const key = namedKey(section, transport, 'host');
   const text = section.required(key);
   if (text === undefined) return undefined;
   const bare = text.replace(/^\[(.*)\]$/, '$1');
@@ -99,51 +138,6 @@ function readHost(section: Section, transport: Transport): string | undefined {
   const name = (/^[\x21-\x7e]+$/.test(text) ? text : domainToASCII(text)).replace(/\.$/, '');
   if (name.length <= 253 && /^[a-z0-9_-]+(\.[a-z0-9_-]+)*$/i.test(name)) return name;
   return section.mistake(key, 'must be a host name or an IP address');
-}
-
-function checkStartTls(section: Section, transport: Transport, onPremise: boolean): void {
-  const key = propertyKey(section, transport, 'starttls.enable') ?? `mail.${transport.names[0]}.starttls.enable`;
-  const enabled = section.has(key) ? section.flag(key) : undefined;
-  if (onPremise && transport.tls) {
-    section.mistake(
-      'mail.transport.protocol',
-      "must be smtp, pop3, imap or imap4 with OnPremise: TLS is the Cloud Connector's part",
-    );
-  }
-  if (transport.tls || (section.has(key) && enabled === undefined) || enabled === false) return;
-  if (onPremise && enabled === undefined) return;
-  section.mistake(
-    key,
-    'STARTTLS is not supported yet: use the protocol with TLS (smtps, pop3s, imaps), or set it to false if plain text is meant',
-  );
-}
-
-const AUTHENTICATIONS = ['BasicAuthentication', 'NoAuthentication'] as const;
-
-function readLogin(section: Section, transport: Transport, files: string[]): Destination['login'] {
-  const authKey = propertyKey(section, transport, 'auth');
-  const auth = authKey === undefined ? undefined : section.flag(authKey);
-  const given = section.has('Authentication') ? section.text('Authentication') : undefined;
-  if (given?.startsWith('OAuth2'))
-    return section.mistake('Authentication', `${given} is not supported yet; ${ALLOWED}`);
-  const kind = section.choice('Authentication', AUTHENTICATIONS);
-  if (auth === false) return undefined;
-  if (kind === undefined) return missing(section, 'Authentication', AUTHENTICATIONS.join(', '));
-  if (kind === 'NoAuthentication') {
-    return auth ? section.mistake(authKey ?? '', 'must not be true with NoAuthentication') : undefined;
-  }
-  return readBasic(section, files);
-}
-
-const ALLOWED = `allowed are ${AUTHENTICATIONS.join(' and ')}`;
-
-function readBasic(section: Section, files: string[]): Destination['login'] {
-  const user = readUser(section, 'mail.user');
-  if (!section.has('mail.password') && !section.has('mail.passwordFile')) {
-    return section.mistake('mail.password', 'or mail.passwordFile is missing');
-  }
-  const password = readSecret(section, 'mail.password', files);
-  return user === undefined || password === undefined ? undefined : { user, password };
 }
 
 /** The proxy's handshake has one octet for the length of its base64 form: 255 / 4 * 3. */
@@ -168,11 +162,13 @@ function readHello(section: Section): string | undefined {
 /**
  * A mistyped `mail.` key would silently weaken a destination (mail.smtp.starttls.require), so it is a mistake. Other unknown
  * keys are tolerated: the Destination service's objects carry descriptions and properties for other programs.
+ * @param all whether a `mail.` key that resembles none is one, too: destinations of the service may be shared with other mail programs
  */
-function reportUnknownMailKeys(section: Section): void {
+function reportUnknownMailKeys(section: Section, all: boolean): void {
   for (const key of section.keys) {
     if (!/^mail\./i.test(key) || MAIL_KEYS.includes(key)) continue;
     const near = nearest(key, MAIL_KEYS);
-    section.mistake(key, near ? `is not known; is ${near} meant?` : 'is not known');
+    if (near) section.mistake(key, `is not known; is ${near} meant?`);
+    else if (all) section.mistake(key, 'is not known');
   }
 }

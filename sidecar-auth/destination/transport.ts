@@ -25,12 +25,31 @@ export function transportOf(name: string): Transport | undefined {
   return TRANSPORTS[name.replace(/^imap4/, 'imap')];
 }
 
-const GENERAL = ['mail.user', 'mail.password', 'mail.passwordFile', 'mail.transport.protocol'];
+const GENERAL = [
+  'mail.user',
+  'mail.password',
+  'mail.passwordFile',
+  'mail.transport.protocol',
+  // SAP's cockpit writes it into every MAIL destination.
+  'mail.description',
+];
+
+/** Jakarta Mail's names, after `mail.<proto>.`. */
+const OF_PROTOCOL = [
+  'host',
+  'port',
+  'auth',
+  'auth.mechanisms',
+  'starttls.enable',
+  'starttls.required',
+  'ssl.trust',
+  'localhost',
+  'connectiontimeout',
+  'timeout',
+];
 
 /** Every `mail.` key that is understood, for any protocol: a destination may carry the keys of several. */
 export const MAIL_KEYS = [
   ...GENERAL,
-  ...TRANSPORT_NAMES.flatMap((name) =>
-    ['host', 'port', 'auth', 'starttls.enable', 'localhost'].map((key) => `mail.${name}.${key}`),
-  ),
+  ...TRANSPORT_NAMES.flatMap((name) => OF_PROTOCOL.map((key) => `mail.${name}.${key}`)),
 ];

@@ -15,9 +15,9 @@ export function addressHash(address: Address): string {
  */
 export function protocols(config: Config, before: ReadonlyMap<string, Protocol>): Map<string, Protocol> {
   const now = new Map<string, Protocol>();
-  for (const { address, destination } of config.listeners) {
+  for (const { address, destination, protocol: said } of config.listeners) {
     const hash = addressHash(address);
-    const protocol = config.destinations.get(destination)?.protocol ?? before.get(hash);
+    const protocol = config.destinations.get(destination)?.protocol ?? said ?? before.get(hash);
     if (protocol) now.set(hash, protocol);
   }
   return now;
@@ -46,7 +46,8 @@ export function entries(config: Config, spoken: ReadonlyMap<string, Protocol>): 
         listener,
         protocol,
         ...(destination && { destination }),
-        ...(destination?.onPremise && connectivity && { connectivity }),
+        // What the Destination service will say of the destination is not known yet.
+        ...((destination?.onPremise || config.services.length > 0) && connectivity && { connectivity }),
         loginTimeout,
       },
     ];

@@ -1,64 +1,34 @@
-import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
-import { Failure } from '../failure.ts';
+import type { Socket } from 'node:net';
 import type { RelayTarget } from '../relay-target.ts';
-import { before } from './deadline.ts';
-import { KEEP_ALIVE_MS } from './limits.ts';
-import { authenticationRequest, checkHost, handshake } from './socks.ts';
-import { AuthenticationRefused } from './socks-answers.ts';
+import type { Resolve } from '../route/resolve.ts';
+import { connectDirectly } from './direct.ts';
+import { negotiate } from './starttls/negotiate.ts';
+import type { TlsClient } from './tls.ts';
 import type { Tokens } from './token.ts';
+import { connectThroughProxy, isTunnelTarget } from './tunnel.ts';
+
+/** What outlives a connection. */
+export interface Means {
+  tokens: Tokens;
+  resolve: Resolve;
+  tls: TlsClient;
+}
 
 /**
- * Token, TCP connection and SOCKS5 handshake under one deadline: the signal. Attach 'data' listeners in the turn in which
- * this resolves (see handshake). Rejects with a Failure of code token, connect or socks, and leaves no socket behind.
+ * A connection to the mail server with the target's security, all of it under one deadline: the signal. Attach 'data' listeners in the turn in
+ * which this resolves (see handshake of SOCKS5). Rejects with a Failure, and leaves no socket behind.
  */
-export async function dial(target: RelayTarget, tokens: Tokens, signal: AbortSignal): Promise<Socket> {
-  checkHost(target.host);
-  authenticationRequest(undefined, target.location); // a location id that can't be sent is known before any token is asked for
-  const token = await before(signal, tokens.get(target.proxy.token), () => late('token', target));
-  const socket = connect({
-    ...address(target),
-    allowHalfOpen: true,
-    noDelay: true,
-    keepAlive: true,
-    keepAliveInitialDelay: KEEP_ALIVE_MS,
-  });
-  socket.on('error', () => {}); // from its creation on; failures are told by the phase in which they happen
+export async function dial(target: RelayTarget, means: Means, signal: AbortSignal): Promise<Socket> {
+  const socket = isTunnelTarget(target)
+    ? await connectThroughProxy(target, means.tokens, signal)
+    : await connectDirectly(target, means.resolve, signal);
+  const { security } = target;
+  if (security.kind === 'none') return socket;
   try {
-    await before(signal, connected(socket, target), () => late('connect', target));
-    await before(signal, handshake(socket, target, token), () => late('socks', target));
-    return socket;
+    if (security.kind === 'starttls') await negotiate(socket, target, signal);
+    return await means.tls.secure(socket, target, security, signal);
   } catch (failure) {
     socket.destroy();
-    if (failure instanceof AuthenticationRefused) tokens.refused(target.proxy.token);
     throw failure;
   }
-}
-
-function address(target: RelayTarget): { host: string; port: number } {
-  return { host: target.proxy.host, port: target.proxy.port };
-}
-
-async function connected(socket: Socket, target: RelayTarget): Promise<void> {
-  try {
-    await once(socket, 'connect');
-  } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code ?? 'unknown error';
-    const what = code === 'ECONNREFUSED' ? 'refused the connection' : `cannot be reached (${code})`;
-    throw new Failure('connect', `the Connectivity Proxy ${place(target)} ${what}`, { cause });
-  }
-}
-
-const LATE = {
-  token: () => 'no token for the Connectivity Proxy',
-  connect: (target: RelayTarget) => `the Connectivity Proxy ${place(target)} did not answer`,
-  socks: () => 'the Connectivity Proxy did not finish the SOCKS5 handshake',
-};
-
-function late(code: keyof typeof LATE, target: RelayTarget): Failure {
-  return new Failure(code, `${LATE[code](target)} within ${target.connectTimeoutMs} ms`);
-}
-
-function place(target: RelayTarget): string {
-  return `at ${target.proxy.host}:${target.proxy.port}`;
 }

@@ -38,3 +38,18 @@ export const TOKEN_REFUSED_AGE_MS = 30_000;
 
 /** IDLE connections are silent for up to half an hour: finds dead peers long before that, at a few packets an hour. */
 export const KEEP_ALIVE_MS = 120_000;
+
+/** RFC 8305 section 5 ("Connection Attempt Delay"): 250 ms. */
+export const ATTEMPT_DELAY_MS = 250;
+
+/** Octets of a line of the server before STARTTLS; Dovecot's own limit for its clients, and the filter's, is 8,192. */
+export const SERVER_LINE_LIMIT = 8192;
+
+/** Lines of the server before STARTTLS, of three answers; Dovecot's submission proxy takes 128 of one. */
+export const SERVER_LINES_LIMIT = 256;
+
+/** TLS sessions kept to be resumed, one a server; at about 3 KiB each (certificate and ticket) that is 3 MiB. */
+export const TLS_SESSIONS_LIMIT = 1000;
+
+/** How long a session is resumed: so long may a server go on whose certificate was revoked or whose CA is no longer trusted. */
+export const TLS_SESSION_MS = 60 * 60 * 1000;

@@ -1,12 +1,16 @@
 import { createServer, type Socket } from 'node:net';
 import type { Logger } from 'pino';
 import { Failure, type Protocol } from '../failure.ts';
+import { fetchesOf } from '../http.ts';
 import type { RelayTarget } from '../relay-target.ts';
-import { dial } from './dial.ts';
+import { createResolve, type Resolve } from '../route/resolve.ts';
+import { dial, type Means } from './dial.ts';
 import { listenPrivately } from './private-socket.ts';
 import { receiveHeader } from './receive-header.ts';
 import { refuse } from './refuse.ts';
 import { splice } from './splice.ts';
+import { ownGreeting } from './starttls/greeting.ts';
+import { TlsClient } from './tls.ts';
 import { Tokens } from './token.ts';
 
 export interface RelayOptions {
@@ -15,20 +19,24 @@ export interface RelayOptions {
   /** The target of a current route id; undefined for an unknown or superseded one. */
   target: (routeId: string) => RelayTarget | undefined;
   log: Pick<Logger, 'debug' | 'warn'>;
+  /** PEM text of every CA that is trusted: the system's and the additional ones. Without a certificate in it nobody is. */
+  ca: string;
+  resolve?: Resolve;
 }
 
-interface Relay extends RelayOptions {
-  tokens: Tokens;
+interface Relay extends Pick<RelayOptions, 'target' | 'log'>, Means {
   /** Every live socket, of both sides. */
   sockets: Set<Socket>;
 }
 
 /**
- * The relay of docs/contract.md: takes connections from Envoy and carries them through the Connectivity Proxy.
- * `close` ends every connection. Rejects where the socket can't be listened on.
+ * The relay of docs/contract.md: takes connections from Envoy and carries them to the mail server, through the Connectivity Proxy and with TLS
+ * or STARTTLS where the target says so. `close` ends every connection. Rejects where the socket can't be listened on.
  */
 export async function startRelay(options: RelayOptions): Promise<{ close(): Promise<void> }> {
-  const relay: Relay = { ...options, tokens: new Tokens(), sockets: new Set() };
+  const { target, log, resolve = createResolve() } = options;
+  const means: Means = { tokens: new Tokens(fetchesOf({ ca: options.ca })), resolve, tls: new TlsClient(options.ca) };
+  const relay: Relay = { target, log, ...means, sockets: new Set() };
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (app) => {
     app.on('error', () => {}); // from the first moment: an 'error' event without a listener ends the program
     track(relay, app);
@@ -69,10 +77,14 @@ async function carry(relay: Relay, app: Socket, target: RelayTarget): Promise<vo
   const timer = setTimeout(abort, target.connectTimeoutMs);
   app.once('close', abort);
   try {
-    const server = await dial(target, relay.tokens, stop.signal);
+    const server = await dial(target, relay, stop.signal);
     track(relay, server);
-    if (app.destroyed) server.destroy();
-    else splice(app, server);
+    if (app.destroyed) {
+      server.destroy();
+      return;
+    }
+    if (target.security.kind === 'starttls') app.write(ownGreeting(target));
+    splice(app, server);
     relay.log.debug({ destination: target.destination }, 'relay: connected');
   } finally {
     clearTimeout(timer);

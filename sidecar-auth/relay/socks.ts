@@ -1,9 +1,9 @@
 import { isIPv6, type Socket } from 'node:net';
 import { SocksClient, type SocksClientOptions } from 'socks';
 import { Failure } from '../failure.ts';
-import type { RelayTarget } from '../relay-target.ts';
 import { HOST_LIMIT, LOCATION_BASE64_LIMIT } from './limits.ts';
 import { METHOD_JWT, SocksAnswers } from './socks-answers.ts';
+import type { TunnelTarget } from './tunnel.ts';
 
 /**
  * SAP's authentication request: 01, the token's length in 4 octets, the token, the length in 1 octet of the location
@@ -32,7 +32,7 @@ export function checkHost(host: string): void {
  * attach its 'data' listener in the same turn: `socks` emits what came with the reply as a 'data' event right after it.
  * Rejects with a Failure; the socket is then of no use.
  */
-export function handshake(socket: Socket, target: RelayTarget, token: string | undefined): Promise<void> {
+export function handshake(socket: Socket, target: TunnelTarget, token: string | undefined): Promise<void> {
   const answers = new SocksAnswers({ token: token !== undefined, location: Boolean(target.location) });
   const options = clientOptions(socket, target, authenticationRequest(token, target.location));
   return new Promise((resolve, reject) => {
@@ -57,7 +57,7 @@ export function handshake(socket: Socket, target: RelayTarget, token: string | u
   });
 }
 
-function clientOptions(socket: Socket, target: RelayTarget, request: Buffer): SocksClientOptions {
+function clientOptions(socket: Socket, target: TunnelTarget, request: Buffer): SocksClientOptions {
   return {
     command: 'connect',
     existing_socket: socket,

@@ -2,36 +2,176 @@ import { isIP } from 'node:net';
 import { hostname } from 'node:os';
 import { hostPort } from '../config/address.ts';
 import type { Line } from '../contract/lines.ts';
+import type { Exchange, Rejection } from '../contract/server.ts';
 import type { Destination } from '../destination/destination.ts';
 import { clean, Failure } from '../failure.ts';
-import type { RelayTarget } from '../relay-target.ts';
+import type { AccessToken, TokenIssuer } from '../token/issuer.ts';
+import { bearerLines } from './bearer.ts';
+import { GrantIds } from './grant-ids.ts';
 import type { Resolve } from './resolve.ts';
-import type { Route, RouteTable } from './table.ts';
+import { destinationOf, type Route, type RouteTable } from './table.ts';
 
 /** Seconds for which a relay route may be kept: no address in it can grow old, and changes are pushed. The contract's longest. */
 const KEEP_RELAY = 120;
 /** Octets of a failure's text (contract). */
 const TEXT_LIMIT = 160;
-/** The relay's share of the login deadline, so that its own error reaches the app before the filter's deadline does. */
-const CONNECT_SHARE = 0.75;
 
-/** The answer to POST /v1/sessions: a route and a login, or a failure. Never throws. */
-export async function sessionAnswer(
-  table: RouteTable,
-  listenerId: string,
-  resolve: Resolve,
-  workers: number,
-): Promise<Line[]> {
-  const route = table.ofListener(listenerId);
-  try {
-    if (!route) throw new Failure('unknown_destination', 'this listener is not configured (any more)');
-    const to = await leadsTo(route, resolve);
-    // Looking up the name took time, in which the destination may have changed: its old password must not go out any more.
-    if (table.ofId(route.id) !== route) return await sessionAnswer(table, listenerId, resolve, workers);
-    return [...to, ...identity(route), ...login(route), ...demands(route), ...limits(route, workers)];
-  } catch (error) {
-    return failureAnswer(error, route?.listener.destination);
+/** A destination as it is now, and where its tokens come from. */
+export interface Found {
+  destination: Destination;
+  issuer?: TokenIssuer;
+}
+
+export interface SessionParts {
+  table: RouteTable;
+  resolve: Resolve;
+  /** Envoy's worker threads. */
+  workers: number;
+  /** What the Destination service knows under the listener's name; undefined where it has none, or is not configured. */
+  served: (route: Route) => Promise<Found | undefined>;
+  /** The issuer of a destination from a file. */
+  issuer: (route: Route, destination: Destination) => TokenIssuer | undefined;
+  /** The Destination service gave a listener another destination than before. */
+  onChange: (listenerId: string) => void;
+}
+
+/** Answers the contract's questions about sessions from the route table and the sources behind it. */
+export class Sessions {
+  readonly #parts: SessionParts;
+  readonly #grants = new GrantIds();
+
+  constructor(parts: SessionParts) {
+    this.#parts = parts;
   }
+
+  /** POST /v1/sessions: a route and a login, or a failure. Never throws. */
+  async answer(listenerId: string): Promise<Line[]> {
+    const route = this.#parts.table.ofListener(listenerId);
+    try {
+      const { current, issuer } = await this.#current(listenerId);
+      const [to, login] = await Promise.all([leadsTo(current, this.#parts.resolve), this.#login(current, issuer)]);
+      // That took time, in which the destination may have changed: its old password must not go out any more.
+      if (this.#parts.table.ofId(current.id) !== current) return await this.answer(listenerId);
+      return [
+        ...identity(current),
+        ...shortest([...to, ...login]),
+        ...demands(current),
+        ...limits(current, this.#parts.workers),
+      ];
+    } catch (error) {
+      return failureAnswer(error, route?.listener.destination);
+    }
+  }
+
+  /** POST /v1/exchanges. Never throws. */
+  async exchange({ routeId, user, token }: Exchange): Promise<Line[] | undefined> {
+    const route = this.#parts.table.ofId(routeId);
+    if (!route) return undefined;
+    try {
+      const { current, issuer } = await this.#current(route.listenerId);
+      if (current.id !== routeId) return undefined;
+      if (!issuer?.exchange)
+        throw new Failure('token', 'this destination takes no token of the application', { retry: false });
+      const access = await issuer.exchange(user, token);
+      return [
+        ['route', routeId],
+        ...bearerLines(user, access.value, serverOf(current)),
+        ['grant', this.#grants.idOf(access)],
+      ];
+    } catch (error) {
+      return failureAnswer(error, route.listener.destination);
+    }
+  }
+
+  /** POST /v1/rejections: what to try next. Nothing for a password. Never throws. */
+  async rejected({ routeId, grant, exchange }: Rejection): Promise<Line[] | undefined> {
+    const route = this.#parts.table.ofId(routeId);
+    if (!route) return undefined;
+    if (destinationOf(route)?.login.kind !== 'oauth') return [];
+    try {
+      const { issuer } = await this.#current(route.listenerId);
+      const refused = grant === undefined ? undefined : this.#grants.tokenOf(grant);
+      if (refused !== undefined) issuer?.refused(refused);
+    } catch (error) {
+      return failureAnswer(error, route.listener.destination);
+    }
+    return exchange ? await this.exchange(exchange) : await this.answer(route.listenerId);
+  }
+
+  /** The route as the sources have it now, which may be another one than a moment ago. */
+  async #current(listenerId: string): Promise<{ current: Route; issuer: TokenIssuer | undefined }> {
+    const route = this.#parts.table.ofListener(listenerId);
+    if (!route) throw new Failure('unknown_destination', 'this listener is not configured (any more)');
+    const found = await this.#parts.served(route);
+    const current = this.#parts.table.serve(route, found?.destination);
+    if (!current) return await this.#current(listenerId);
+    if (current.id !== route.id) this.#parts.onChange(listenerId);
+    const destination = destinationOf(current);
+    return { current, issuer: found?.issuer ?? (destination && this.#parts.issuer(current, destination)) };
+  }
+
+  async #login(route: Route, issuer: TokenIssuer | undefined): Promise<Line[]> {
+    const { login, hello, mechanisms } = known(route);
+    const common: Line[] = [
+      ...(route.protocol === 'smtp' ? [['hello', hello ?? ownName()] as Line] : []),
+      ...(mechanisms ? [['mechanisms', mechanisms.join(' ')] as Line] : []),
+    ];
+    if (login.kind === 'none') return [['login', 'none'], ...common];
+    if (login.kind === 'oauth') return [...(await this.#tokenLogin(route, issuer)), ...common];
+    const { user, password } = login;
+    return [['login', 'basic'], ['user', user], ['password', password], ['plain', `\0${user}\0${password}`], ...common];
+  }
+
+  async #tokenLogin(route: Route, issuer: TokenIssuer | undefined): Promise<Line[]> {
+    const { login } = known(route);
+    if (login.kind !== 'oauth' || !issuer) throw new Failure('internal', 'this destination has no source of tokens');
+    // With a login of its own that the listener demands, an app can't bring a token as well.
+    const brings: Line[] =
+      login.grant === 'client_credentials' || !issuer.exchange || route.listener.app ? [] : [['brings', login.grant]];
+    if (!issuer.silent) {
+      if (brings.length > 0 && !route.listener.greeting) return [['login', 'exchange'], ...brings];
+      throw new Failure(
+        'internal',
+        'applications must bring a token here, so neither app nor greeting: preauth can be',
+      );
+    }
+    if (login.user === undefined) throw new Failure('internal', 'mail.user is missing');
+    const access = await issuer.silent();
+    return [
+      ['login', 'bearer'],
+      ...bearerLines(login.user, access.value, serverOf(route)),
+      ...brings,
+      ['grant', this.#grants.idOf(access)],
+      ['keep', `${secondsLeft(access)}`],
+    ];
+  }
+}
+
+function known(route: Route): Destination {
+  const destination = destinationOf(route);
+  if (!destination) {
+    throw new Failure('unknown_destination', `there is no destination "${route.listener.destination}"`);
+  }
+  if (destination.protocol !== route.protocol) {
+    throw new Failure('unknown_destination', `it speaks ${destination.protocol}, this listener ${route.protocol}`);
+  }
+  return destination;
+}
+
+function serverOf(route: Route): { host: string; port: number } {
+  const { host, port } = known(route);
+  return { host, port };
+}
+
+/** A token is kept by the filter no longer than until half a minute before its end. */
+function secondsLeft({ expiresAt }: AccessToken): number {
+  return Math.max(0, Math.floor((expiresAt - Date.now()) / 1000) - 30);
+}
+
+/** An answer is kept for as long as the shortest-lived of its parts. */
+function shortest(lines: Line[]): Line[] {
+  const keep = Math.min(KEEP_RELAY, ...lines.filter(([key]) => key === 'keep').map(([, seconds]) => Number(seconds)));
+  return [...lines.filter(([key]) => key !== 'keep'), ['keep', `${keep}`]];
 }
 
 function failureAnswer(error: unknown, destination: string | undefined): Line[] {
@@ -43,11 +183,15 @@ function failureAnswer(error: unknown, destination: string | undefined): Line[] 
   return destination === undefined ? lines : [...lines, ['destination', clean(destination, 128)]];
 }
 
+/** Envoy can't begin TLS in the middle (STARTTLS), speaks no SOCKS5 with a token, and has no cluster that trusts everyone. */
+export function goesByRelay({ onPremise, starttls, tls, verify }: Destination): boolean {
+  return onPremise || starttls || (tls && !verify);
+}
+
 async function leadsTo(route: Route, resolve: Resolve): Promise<Line[]> {
-  const { destination, connectivity, listener } = route;
-  if (!destination) throw new Failure('unknown_destination', `there is no destination "${listener.destination}"`);
-  if (destination.onPremise) {
-    if (!connectivity) throw new Failure('internal', 'connectivity is not configured');
+  const destination = known(route);
+  if (destination.onPremise && !route.connectivity) throw new Failure('internal', 'connectivity is not configured');
+  if (goesByRelay(destination)) {
     return [
       ['to', 'relay'],
       ['keep', `${KEEP_RELAY}`],
@@ -70,19 +214,12 @@ function tlsName({ tls, host }: Destination): Line[] {
 function identity({ id, listener }: Route): Line[] {
   return [
     ['route', id],
-    ['destination', listener.destination],
+    ['destination', clean(listener.destination, 128)],
   ];
 }
 
-function login({ destination, protocol }: Route): Line[] {
-  const hello: Line[] = protocol === 'smtp' ? [['hello', destination?.hello ?? ownName()]] : [];
-  if (!destination?.login) return [['login', 'none'], ...hello];
-  const { user, password } = destination.login;
-  return [['login', 'basic'], ['user', user], ['password', password], ['plain', `\0${user}\0${password}`], ...hello];
-}
-
 /** RFC 5321 4.1.4: a domain name, or an address literal where there is none; a bare host name is neither. */
-function ownName(): string {
+export function ownName(): string {
   const name = hostname();
   return /^[a-z0-9-]+(\.[a-z0-9-]+)+$/i.test(name) ? name : '[127.0.0.1]';
 }
@@ -97,26 +234,19 @@ function demands({ listener: { app, greeting }, protocol }: Route): Line[] {
   return greeting && protocol === 'imap' ? [...lines, ['greeting', greeting]] : lines;
 }
 
-/** Envoy's workers count for themselves; rounded up, so that a limit smaller than their number lets one in on each. */
-function limits({ listener, loginTimeout }: Route, workers: number): Line[] {
-  return [
-    ['deadline', `${loginTimeout * 1000}`],
-    ['limit', `${Math.ceil(listener.maxConnections / workers)}`],
-  ];
+/** The contract's range of a deadline. */
+const DEADLINE = { least: 1_000, most: 600_000 };
+
+/** Milliseconds: what the destination says (mail.<proto>.timeout), else what FILE says. */
+export function deadlineOf(route: Route): number {
+  const wanted = destinationOf(route)?.timeoutMs ?? route.loginTimeout * 1000;
+  return Math.min(DEADLINE.most, Math.max(DEADLINE.least, wanted));
 }
 
-/** What the relay needs to know; `undefined` where the route id is not a current one, or does not lead to the relay. */
-export function relayTarget(table: RouteTable, routeId: string): RelayTarget | undefined {
-  const { destination, connectivity, loginTimeout } = table.ofId(routeId) ?? {};
-  if (!destination?.onPremise || !connectivity || loginTimeout === undefined) return undefined;
-  const { name, protocol, host, port, location } = destination;
-  return {
-    destination: name,
-    protocol,
-    host,
-    port,
-    ...(location !== undefined && { location }),
-    connectTimeoutMs: loginTimeout * 1000 * CONNECT_SHARE,
-    proxy: connectivity,
-  };
+/** Envoy's workers count for themselves; rounded up, so that a limit smaller than their number lets one in on each. */
+function limits(route: Route, workers: number): Line[] {
+  return [
+    ['deadline', `${deadlineOf(route)}`],
+    ['limit', `${Math.ceil(route.listener.maxConnections / workers)}`],
+  ];
 }

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, rmSync, statSync } from 'node:fs';
+import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { Agent, type IncomingHttpHeaders, request } from 'node:http';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
@@ -46,6 +46,7 @@ class Helper {
   constructor(folder: string, runDir = tempFolder()) {
     this.folder = folder;
     this.runDir = runDir;
+    writeFileSync(join(runDir, 'ca.pem'), '');
   }
 
   async start(): Promise<this> {
@@ -173,10 +174,9 @@ it.each([
   ).toBe(200);
 });
 
-it('404 for exchanges, unknown paths and other methods', async () => {
+it('404 for unknown paths and other methods', async () => {
   const it = await helper();
   for (const [method, path] of [
-    ['POST', '/v1/exchanges'],
     ['GET', '/v1/sessions'],
     ['POST', '/v2/sessions'],
     ['GET', '//'],
@@ -184,6 +184,64 @@ it('404 for exchanges, unknown paths and other methods', async () => {
   ] as const) {
     expect((await it.ask(method, path)).status).toBe(404);
   }
+});
+
+it.each([
+  [
+    'no user',
+    [
+      ['route', 'smtp-x'],
+      ['token', 't'],
+    ],
+    400,
+  ],
+  [
+    'no token',
+    [
+      ['route', 'smtp-x'],
+      ['user', 'u'],
+    ],
+    400,
+  ],
+  [
+    'an empty token',
+    [
+      ['route', 'smtp-x'],
+      ['user', 'u'],
+      ['token', ''],
+    ],
+    400,
+  ],
+  [
+    'a token of more than 16 KiB',
+    [
+      ['route', 'smtp-x'],
+      ['user', 'u'],
+      ['token', 't'.repeat(16_385)],
+    ],
+    400,
+  ],
+  [
+    'a user of more than 1 KiB',
+    [
+      ['route', 'smtp-x'],
+      ['user', 'u'.repeat(1025)],
+      ['token', 't'],
+    ],
+    400,
+  ],
+  [
+    'an unknown route',
+    [
+      ['route', 'smtp-x'],
+      ['user', 'u'],
+      ['token', 't'.repeat(16_384)],
+    ],
+    409,
+  ],
+] as [string, Line[], number][])('an exchange with %s', async (_, lines, status) => {
+  const it = await helper();
+  expect((await it.ask('POST', '/v1/exchanges', lines)).status).toBe(status);
 });
 
 it('takes 64 KiB and refuses an octet more', async () => {

@@ -8,6 +8,21 @@ import type { Wire } from './wire.ts';
  */
 export type LoginKind = 'silent' | 'plain' | 'password';
 
+/** XOAUTH2 as SAP's documentation types it: in one line, however long that gets. */
+export function tokenLogin(protocol: Protocol, user: string, token: string): string {
+  const verb = { smtp: 'AUTH', imap: '1 AUTHENTICATE', pop3: 'AUTH' }[protocol];
+  return `${verb} XOAUTH2 ${base64(`user=${user}\x01auth=Bearer ${token}\x01\x01`)}`;
+}
+
+const TOKEN_ACCEPTED: Record<Protocol, string> = { smtp: '235 ', imap: '1 OK', pop3: '+OK' };
+
+/** Reads the greeting and logs in with a token. Throws an Error with the answer that was not right. */
+export async function beginWithToken(wire: Wire, protocol: Protocol, user: string, token: string): Promise<void> {
+  await demand(wire, undefined, GREETINGS[protocol]);
+  const answer = await wire.ask(tokenLogin(protocol, user, token), /\r\n/);
+  if (!answer.startsWith(TOKEN_ACCEPTED[protocol])) throw new Error(`the login with a token: ${answer.trim()}`);
+}
+
 const base64 = (text: string) => Buffer.from(text).toString('base64');
 const PLAIN = base64('\0nobody\0nonsense');
 
@@ -83,7 +98,7 @@ export async function fetchText(wire: Wire): Promise<string> {
   const size = await wire.ask('5 FETCH 1 BODY[TEXT]', /^\* 1 FETCH \(.*BODY\[TEXT\] \{(\d+)\}\r\n/m);
   const [, length] = /\{(\d+)\}\r\n$/.exec(size) ?? [];
   const text = await wire.expect(new RegExp(`^[\\s\\S]{${length}}`));
-  await wire.expect(/^\)\r\n5 OK.*\r\n/);
+  await wire.expect(/^.*\)\r\n5 OK.*\r\n/); // with FLAGS where reading it has set \Seen
   return text;
 }
 

@@ -15,6 +15,18 @@ export interface DovecotOptions {
   greeting?: string;
   /** `imap_capability`: in place of the capabilities; with a `+` in front, added to them. */
   capability?: string;
+  /** Takes access tokens too, and asks this provider about each of them. */
+  oauth?: OAuthOptions;
+  /** STARTTLS on the plain ports: on offer (default), or demanded before a login, and then on 127.0.0.2. */
+  starttls?: 'offered' | 'required';
+}
+
+/** How XOAUTH2 and OAUTHBEARER tokens are checked. */
+export interface OAuthOptions {
+  /** RFC 7662, with the id and secret of this resource server in it. It must answer tokens for others as inactive. */
+  introspectionUrl: string;
+  /** Tokens without this scope are refused. */
+  scope: string;
 }
 
 export interface Dovecot extends Daemon {
@@ -22,6 +34,8 @@ export interface Dovecot extends Daemon {
   readonly imaps: number;
   readonly pop3: number;
   readonly pop3s: number;
+  /** IP address that it listens on. */
+  readonly address: string;
   /** Socket of its SASL service, for Postfix. */
   readonly sasl: string;
   /** Socket on which it takes mail by LMTP. */
@@ -31,13 +45,19 @@ export interface Dovecot extends Daemon {
   logins(): Login[];
 }
 
+/**
+ * Dovecot takes a client from its own IP address for a protected one, so it would not demand TLS of it (`ssl = required`);
+ * who connects to another loopback address still comes from 127.0.0.1.
+ */
+const OTHER_LOOPBACK = '127.0.0.2';
+
 /** Users other than root: the mail store belongs to nobody, Postfix' processes reach the sockets as postfix. */
 const MAIL_USER = 'nobody';
 const MAIL_GROUP = 'nogroup';
 
 /**
- * Starts a Dovecot 2.3 of our own on 127.0.0.1: IMAP and POP3, each plain (password login allowed, STARTTLS offered)
- * and with implicit TLS. Needs root. `dir` is a folder of the caller's (0711 afterwards, for its unprivileged
+ * Starts a Dovecot 2.3 of our own on loopback: IMAP and POP3, each plain (password login allowed, STARTTLS offered)
+ * and with implicit TLS. Tokens are checked at every login, for Dovecot caches no answer unless told to (auth_cache_size). Needs root. `dir` is a folder of the caller's (0711 afterwards, for its unprivileged
  * processes); its path must be below 60 characters, for a Unix socket's path ends at 107. Throws what startDaemon throws.
  */
 export async function startDovecot(dir: string, options: DovecotOptions): Promise<Dovecot> {
@@ -54,6 +74,7 @@ export async function startDovecot(dir: string, options: DovecotOptions): Promis
   return {
     ...daemon,
     ...ports,
+    address: addressOf(options),
     sasl: join(home, 'run/sasl'),
     lmtp: join(home, 'run/mail'),
     users: Object.keys(options.users),
@@ -77,6 +98,41 @@ function writeSecrets(home: string, options: DovecotOptions): void {
     return `${user}:{PLAIN.b64}${Buffer.from(password).toString('base64')}\n`;
   });
   writeFileSync(join(home, 'users'), lines.join(''), { mode: 0o644 });
+  if (options.oauth) writeFileSync(join(home, 'oauth2.conf'), tokenCheck(options.oauth), { mode: 0o644 });
+}
+
+function addressOf({ starttls }: DovecotOptions): string {
+  return starttls === 'required' ? OTHER_LOOPBACK : '127.0.0.1';
+}
+
+/** passdb oauth2: the answer must be active, have the scope, and name the user that logs in (username_validation_format). */
+function tokenCheck({ introspectionUrl, scope }: OAuthOptions): string {
+  return `
+introspection_mode = post
+introspection_url = ${introspectionUrl}
+active_attribute = active
+active_value = true
+username_attribute = username
+scope = ${scope}
+`;
+}
+
+const OAUTH_MECHANISMS = 'xoauth2 oauthbearer';
+
+function passdbs(home: string, options: DovecotOptions): string {
+  const passwords = `
+passdb {
+  driver = passwd-file
+  mechanisms = plain login
+  args = ${home}/users
+}`;
+  const tokens = `
+passdb {
+  driver = oauth2
+  mechanisms = ${OAUTH_MECHANISMS}
+  args = ${home}/oauth2.conf
+}`;
+  return options.oauth ? passwords + tokens : passwords;
 }
 
 function configuration(
@@ -89,25 +145,23 @@ base_dir = ${home}/run
 state_dir = ${home}/state
 log_path = ${home}/log
 protocols = imap pop3 lmtp
-listen = 127.0.0.1
+listen = ${addressOf(options)}
 ${options.greeting === undefined ? '' : `login_greeting = ${options.greeting}`}
 ${options.capability === undefined ? '' : `imap_capability = ${options.capability}`}
 
-ssl = yes
+ssl = ${options.starttls === 'required' ? 'required' : 'yes'}
 ssl_cert = <${home}/certificate.pem
 ssl_key = <${home}/key.pem
 
 disable_plaintext_auth = no
-auth_mechanisms = ${options.mechanisms ?? 'plain login'}
+auth_mechanisms = ${options.mechanisms ?? 'plain login'} ${options.oauth ? OAUTH_MECHANISMS : ''}
 # the default is 2 s after each wrong password
 auth_failure_delay = 0
-passdb {
-  driver = passwd-file
-  args = ${home}/users
-}
+${passdbs(home, options)}
+# a provider has no list of users that LMTP could look into; Postfix takes mail for known ones only
 userdb {
   driver = static
-  args = uid=${MAIL_USER} gid=${MAIL_GROUP} home=${home}/mail/%u
+  args = uid=${MAIL_USER} gid=${MAIL_GROUP} home=${home}/mail/%u allow_all_users=yes
 }
 mail_location = maildir:~/Maildir
 # all connections come from one address; the default is 10 a user

@@ -1,9 +1,9 @@
 import { execFileSync } from 'node:child_process';
 import { chmodSync, chownSync, mkdirSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { POSTFIX_DAEMONS } from './available.ts';
 import { type Daemon, freePorts, type Login, openFolder, startDaemon } from './daemon.ts';
 import type { Dovecot } from './dovecot.ts';
+import { POSTFIX_DAEMONS } from './skip-reason.ts';
 
 export interface PostfixOptions {
   /** Knows the users and their passwords, and takes their mail. */
@@ -12,6 +12,10 @@ export interface PostfixOptions {
   certificate: string;
   /** PEM, unencrypted. */
   key: string;
+  /** STARTTLS on the submission port: on offer (default), or demanded before AUTH is. */
+  starttls?: 'offered' | 'required';
+  /** `smtpd_hard_error_limit`: refused commands after which it closes. Default 20. */
+  errorLimit?: number;
 }
 
 export interface Postfix extends Daemon {
@@ -24,7 +28,7 @@ export interface Postfix extends Daemon {
 }
 
 /**
- * Starts a Postfix of our own on 127.0.0.1, in front of `dovecot`: MAIL needs AUTH (PLAIN or LOGIN), also from loopback;
+ * Starts a Postfix of our own on 127.0.0.1, in front of `dovecot`: MAIL needs AUTH (what Dovecot offers), also from loopback;
  * mail to Dovecot's users is handed to Dovecot by LMTP, everything else is refused, so that nothing leaves the machine.
  * Needs root. `dir` is a folder of the caller's (0711 afterwards), its path below 60 characters. Throws what startDaemon
  * throws.
@@ -37,7 +41,7 @@ export async function startPostfix(dir: string, options: PostfixOptions): Promis
   writeFileSync(join(home, 'certificate.pem'), options.certificate);
   writeFileSync(join(home, 'key.pem'), options.key, { mode: 0o600 });
   writeFileSync(join(home, 'mailboxes'), options.dovecot.users.map((user) => `${user} ${user}\n`).join(''));
-  writeFileSync(join(home, 'etc/main.cf'), mainCf(home, options.dovecot));
+  writeFileSync(join(home, 'etc/main.cf'), mainCf(home, options));
   writeFileSync(join(home, 'etc/master.cf'), masterCf(submission, smtps));
   // Postfix waits until a file that it reads is 2 s old, for someone may still be writing it
   for (const name of ['etc/main.cf', 'mailboxes']) utimesSync(join(home, name), 0, 0);
@@ -87,7 +91,7 @@ function logins(log: string[]): Login[] {
   return found;
 }
 
-function mainCf(home: string, dovecot: Dovecot): string {
+function mainCf(home: string, { dovecot, starttls, errorLimit = 20 }: PostfixOptions): string {
   const domains = new Set(dovecot.users.map((user) => user.split('@')[1]));
   return `
 compatibility_level = 3.6
@@ -111,7 +115,7 @@ smtpd_sasl_auth_enable = yes
 smtpd_sasl_type = dovecot
 smtpd_sasl_path = ${dovecot.sasl}
 smtpd_sasl_security_options = noanonymous
-smtpd_tls_auth_only = no
+smtpd_tls_auth_only = ${starttls === 'required' ? 'yes' : 'no'}
 # answers MAIL itself; the default tells it at RCPT
 smtpd_delay_reject = no
 smtpd_sender_restrictions = permit_sasl_authenticated, reject
@@ -119,7 +123,7 @@ smtpd_relay_restrictions = permit_sasl_authenticated, reject
 
 smtpd_tls_cert_file = ${home}/certificate.pem
 smtpd_tls_key_file = ${home}/key.pem
-smtpd_tls_security_level = may
+smtpd_tls_security_level = ${starttls === 'required' ? 'encrypt' : 'may'}
 smtpd_tls_loglevel = 1
 
 # where mail goes: to Dovecot, or nowhere
@@ -139,6 +143,7 @@ append_dot_mydomain = no
 # all clients have one address, and a test must not wait for a penalty (defaults: 50 connections, 1 s)
 smtpd_client_connection_count_limit = 0
 smtpd_error_sleep_time = 0
+smtpd_hard_error_limit = ${errorLimit}
 `;
 }
 

@@ -7,24 +7,33 @@ const ANSWER_TIMEOUT = 10_000;
 
 /** A client that types what it is told, as in the documentation's telnet sessions. One octet is one character (latin1). */
 export class Wire {
-  readonly #socket: Socket;
+  #socket: Socket;
   #unread = '';
 
   private constructor(socket: Socket) {
-    this.#socket = socket.setEncoding('latin1');
-    socket.on('data', (text: string) => {
-      this.#unread += text;
-    });
-    socket.on('error', () => {}); // expect and ended tell it, as a close
+    this.#socket = this.#read(socket);
   }
 
-  /** Connects to a port of 127.0.0.1; with `ca` (PEM) in TLS, where the certificate must be valid for `name`. */
-  static async open(port: number, tls?: { ca: string; name: string }): Promise<Wire> {
-    const socket = tls
-      ? connectTls({ host: '127.0.0.1', port, ca: tls.ca, servername: tls.name })
-      : connect(port, '127.0.0.1');
+  /** Connects to a port of `host`; with `ca` (PEM) in TLS, where the certificate must be valid for `name`. */
+  static async open(port: number, tls?: { ca: string; name: string }, host = '127.0.0.1'): Promise<Wire> {
+    const socket = tls ? connectTls({ host, port, ca: tls.ca, servername: tls.name }) : connect(port, host);
     await once(socket, tls ? 'secureConnect' : 'connect');
     return new Wire(socket);
+  }
+
+  /** Begins TLS on the connection, once the server has agreed to STARTTLS or STLS. */
+  async startTls({ ca, name }: { ca: string; name: string }): Promise<void> {
+    this.#socket.removeAllListeners('data');
+    const secure = connectTls({ socket: this.#socket, ca, servername: name });
+    await once(secure, 'secureConnect');
+    this.#socket = this.#read(secure);
+  }
+
+  #read(socket: Socket): Socket {
+    socket.on('error', () => {}); // expect and ended tell it, as a close
+    return socket.setEncoding('latin1').on('data', (text: string) => {
+      this.#unread += text;
+    });
   }
 
   send(text: string): void {

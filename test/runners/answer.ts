@@ -1,12 +1,7 @@
 import type { Dialog } from './dialog.ts';
+import { fields, tokenSession } from './helper-events.ts';
 
-/** A body of docs/contract.md; a list repeats its key. */
-export function fields(values: Record<string, string | string[]>): string {
-  const lines = Object.entries(values).flatMap(([key, value]) => [value].flat().map((one) => line(key, one)));
-  return lines.join('');
-}
-
-const line = (key: string, value: string) => `${key}: ${Buffer.from(value, 'latin1').toString('base64')}\n`;
+export { fields } from './helper-events.ts';
 
 /** The answer of POST /v1/sessions (docs/contract.md) that a dialog's settings stand for. */
 export function sessionAnswer(dialog: Dialog, extra: Record<string, string | string[]> = {}): string {
@@ -22,6 +17,7 @@ export function sessionAnswer(dialog: Dialog, extra: Record<string, string | str
     keep: '60',
     login: login ? 'basic' : 'none',
     ...(login && { user: login.user, password: login.password, plain: `\0${login.user}\0${login.password}` }),
+    ...tokenSession(dialog),
     ...(app && { 'app.user': app.user, 'app.password': app.password }),
     ...(dialog.preauth && { greeting: 'preauth' }),
     ...extra,

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import { type HelperEvent, helperEvent, oauthbearer, xoauth2 } from './helper-events.ts';
 
 export type Side = 'app' | 'server';
 
@@ -7,15 +8,25 @@ export type Event =
   | { kind: 'says'; side: Side; bytes: Buffer }
   | { kind: 'ends'; side: Side }
   | { kind: 'deadline' }
+  | HelperEvent
   /** What must have come out since the event before. */
   | { kind: 'expect'; received: Record<Side, string> }
   | { kind: 'over' }
   | { kind: 'failure'; code: string };
 
+/** How the destination logs in by token; `brings`: what an app may present. */
+export type TokenLogin =
+  | { kind: 'bearer'; user: string; token: string; brings?: string }
+  | { kind: 'exchange'; brings: string };
+
 export interface Dialog {
   name: string;
   protocol: 'smtp' | 'imap' | 'pop3';
+  /** BasicAuthentication, or NoAuthentication where `token` is not there either. */
   login: { user: string; password: string } | undefined;
+  token: TokenLogin | undefined;
+  /** The only mechanisms that may be used at the server. */
+  mechanisms: string | undefined;
   app: { user: string; password: string } | undefined;
   preauth: boolean;
   unreachable: string | undefined;
@@ -56,7 +67,8 @@ export function parse(protocol: Dialog['protocol'], file: string, text: string):
   return {
     name: basename(file, '.dialog'),
     protocol,
-    login: settings.get('login') === 'none' ? undefined : pair(settings.get('login') ?? 'alice secret'),
+    ...loginOf(settings.get('login') ?? 'alice secret', settings.get('brings')),
+    mechanisms: settings.get('mechanisms'),
     app: settings.has('app') ? pair(settings.get('app') ?? '') : undefined,
     preauth: settings.get('greeting') === 'preauth',
     unreachable: settings.get('unreachable'),
@@ -74,9 +86,17 @@ function isContent(line: string): boolean {
 }
 
 function setting(line: string): [string, string] {
-  const [, key, value] = /^(login|app|greeting|unreachable): (.+)$/.exec(line) ?? [];
+  const [, key, value] = /^(login|brings|mechanisms|app|greeting|unreachable): (.+)$/.exec(line) ?? [];
   if (key === undefined || value === undefined) throw new Error(`no setting: ${line}`);
   return [key, value];
+}
+
+function loginOf(value: string, brings: string | undefined): Pick<Dialog, 'login' | 'token'> {
+  const [kind, user = '', token] = unfolded(value).split(' ');
+  if (value === 'none') return { login: undefined, token: undefined };
+  if (kind === 'exchange') return { login: undefined, token: { kind, brings: user } };
+  if (kind !== 'bearer' || token === undefined) return { login: pair(value), token: undefined };
+  return { login: undefined, token: { kind, user, token, ...(brings !== undefined && { brings }) } };
 }
 
 function pair(value: string): { user: string; password: string } {
@@ -87,6 +107,8 @@ function pair(value: string): { user: string; password: string } {
 function event(file: string, line: string): Event {
   const [, side, arrow, text] = /^(app|server)([<>]) *(.*)$/.exec(line) ?? [];
   if (side !== undefined) return message(side as Side, arrow === '>', lineOf(text ?? ''));
+  const [, toHelper, helper] = /^helper([<>]) *(.*)$/.exec(line) ?? [];
+  if (helper !== undefined) return helperEvent(toHelper === '<', escapes(unfolded(helper)));
   const [, ender] = /^(app|server) ends$/.exec(line) ?? [];
   if (ender !== undefined) return { kind: 'ends', side: ender as Side };
   const [, code] = /^failure (\w+)$/.exec(line) ?? [];
@@ -101,13 +123,21 @@ function message(side: Side, says: boolean, text: string): Event {
 }
 
 function lineOf(text: string): string {
-  const unfolded = text
-    .replace(/\{base64:([^}]*)\}/g, (_, value: string) => Buffer.from(escapes(value), 'latin1').toString('base64'))
+  const line = unfolded(text).replaceAll('{*}', ANYTHING);
+  return line.endsWith('\\') && !line.endsWith('\\\\') ? escapes(line.slice(0, -1)) : `${escapes(line)}\r\n`;
+}
+
+const base64 = (octets: string) => Buffer.from(octets, 'latin1').toString('base64');
+
+/** With what stands in braces written out; repetitions may stand in the other forms. */
+function unfolded(text: string): string {
+  return text
+    .replace(/\{base64:([^{}]*)\}/g, (_, value: string) => base64(escapes(value)))
     .replace(/\{([^{}*]+)\*(\d+)\}/g, (_, part: string, times: string) => escapes(part).repeat(Number(times)))
-    .replaceAll('{*}', ANYTHING);
-  return unfolded.endsWith('\\') && !unfolded.endsWith('\\\\')
-    ? escapes(unfolded.slice(0, -1))
-    : `${escapes(unfolded)}\r\n`;
+    .replace(/\{base64:([^{}]*)\}/g, (_, value: string) => base64(escapes(value)))
+    .replace(/\{(xoauth2|oauthbearer):([^{} ]+) ([^{} ]+)\}/g, (_, mechanism: string, user: string, token: string) =>
+      base64((mechanism === 'xoauth2' ? xoauth2 : oauthbearer)(escapes(user), escapes(token))),
+    );
 }
 
 function escapes(text: string): string {
@@ -135,6 +165,8 @@ function merge(events: Event[]): Event[] {
   return merged;
 }
 
+const INPUTS = new Set(['says', 'ends', 'deadline', 'answers']);
+
 export function isInput(event: Event | undefined): boolean {
-  return event?.kind === 'says' || event?.kind === 'ends' || event?.kind === 'deadline';
+  return event !== undefined && INPUTS.has(event.kind);
 }

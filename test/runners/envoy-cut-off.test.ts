@@ -2,7 +2,8 @@
 import { afterAll, beforeAll, describe, test } from 'vitest';
 import { type Dialog, isInput, readDialogs } from './dialog.ts';
 import { cutOff } from './envoy-player.ts';
-import { Stage } from './envoy-stage.ts';
+import { ScriptedStage } from './envoy-scripted.ts';
+import { type PlayStage, Stage } from './envoy-stage.ts';
 
 /** Envoy, a build of the filter, a listener for each dialog. */
 const START_TIMEOUT = 120_000;
@@ -12,16 +13,23 @@ const isPlayable = ({ events, unreachable }: Dialog) => !unreachable && events.e
 
 const DIALOGS = (['smtp', 'imap', 'pop3'] as const).flatMap(readDialogs).filter(isPlayable);
 
-describe('dialogs on Envoy, cut off by the app', () => {
-  let stage: Stage;
+describe.each([
+  { title: 'dialogs on Envoy, cut off by the app', start: Stage.start, dialogs: DIALOGS.filter(({ token }) => !token) },
+  {
+    title: 'dialogs of tokens on Envoy, cut off by the app',
+    start: ScriptedStage.start,
+    dialogs: DIALOGS.filter(({ token }) => token),
+  },
+])('$title', ({ start, dialogs }) => {
+  let stage: PlayStage;
 
   beforeAll(async () => {
-    stage = await Stage.start(DIALOGS, 30);
+    stage = await start(dialogs, 30);
   }, START_TIMEOUT);
 
   afterAll(() => stage?.stop());
 
-  test.each(DIALOGS.map((dialog) => ({ title: `${dialog.protocol} ${dialog.name}`, dialog })))(
+  test.each(dialogs.map((dialog) => ({ title: `${dialog.protocol} ${dialog.name}`, dialog })))(
     '$title',
     async ({ dialog }) => {
       for (let count = 0; count <= dialog.events.length; count++) {

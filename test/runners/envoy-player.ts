@@ -4,9 +4,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'vitest';
 import { type Dialog, type Event, matches, type Side, shown } from './dialog.ts';
 import { eventsFor } from './envoy-events.ts';
-import type { Place, Stage } from './envoy-stage.ts';
+import type { Place, PlayStage } from './envoy-stage.ts';
 import { Wire } from './envoy-wire.ts';
 import type { Witness } from './envoy-witness.ts';
+import type { ScriptedHelper } from './scripted-helper.ts';
 
 /** Milliseconds for what must come: a deadline of 1 s, and a busy machine. */
 const PATIENCE = 5000;
@@ -25,7 +26,7 @@ export type Cut = (bytes: Buffer) => Buffer[];
 export const whole: Cut = (bytes) => [bytes];
 
 /** Plays a dialog between an app and a server on the two sides of Envoy. */
-export function play(stage: Stage, dialog: Dialog, cut: Cut): Promise<void> {
+export function play(stage: PlayStage, dialog: Dialog, cut: Cut): Promise<void> {
   return perform(stage, dialog, async (player, failures) => {
     for (const [index, event] of eventsFor(dialog).entries()) await player.play(event, cut, `event ${index + 1}`);
     await player.finish();
@@ -38,7 +39,7 @@ export function play(stage: Stage, dialog: Dialog, cut: Cut): Promise<void> {
  * The app closes its sending side after the first `count` events. It must get one error where something failed, and where nothing did the
  * server's bytes still pass; and it must see the end.
  */
-export function cutOff(stage: Stage, dialog: Dialog, count: number): Promise<void> {
+export function cutOff(stage: PlayStage, dialog: Dialog, count: number): Promise<void> {
   return perform(stage, dialog, async (player, failures) => {
     await player.cutOff(eventsFor(dialog), count);
     const { received, marked } = player;
@@ -57,7 +58,7 @@ export function cutOff(stage: Stage, dialog: Dialog, count: number): Promise<voi
 type Failures = () => Promise<Record<string, number>>;
 
 async function perform(
-  stage: Stage,
+  stage: PlayStage,
   dialog: Dialog,
   act: (player: Player, failures: Failures) => Promise<void>,
 ): Promise<void> {
@@ -65,7 +66,8 @@ async function perform(
   if (!place) throw new Error('this dialog has no place on the stage');
   const before = await stage.failures();
   const witness = await stage.witness();
-  const player = await Player.start(dialog, place, witness);
+  stage.helper?.forget(place.name);
+  const player = await Player.start({ dialog, place, witness, helper: stage.helper });
   try {
     await act(player, async () => since(before, await stage.failures()));
   } finally {
@@ -74,10 +76,20 @@ async function perform(
   }
 }
 
+/** What a dialog is played on, and who takes part. */
+interface Scene {
+  dialog: Dialog;
+  place: Place;
+  witness: Witness;
+  /** Undefined where sidecar-auth itself runs. */
+  helper: ScriptedHelper | undefined;
+}
+
 class Player {
   readonly #dialog: Dialog;
   readonly #place: Place;
   readonly #witness: Witness;
+  readonly #helper: ScriptedHelper | undefined;
   readonly #connection: Promise<[Socket]>;
   readonly #wires: { app: Wire; server?: Wire };
   readonly #ended = new Set<Side>();
@@ -85,21 +97,23 @@ class Player {
   /** The server ended with the marker. */
   marked = false;
 
-  private constructor(dialog: Dialog, place: Place, witness: Witness, connection: Promise<[Socket]>, app: Wire) {
+  private constructor({ dialog, place, witness, helper }: Scene, connection: Promise<[Socket]>, app: Wire) {
     this.#dialog = dialog;
     this.#place = place;
     this.#witness = witness;
+    this.#helper = helper;
     this.#connection = connection;
     this.#wires = { app };
   }
 
-  static async start(dialog: Dialog, place: Place, witness: Witness): Promise<Player> {
+  static async start(scene: Scene): Promise<Player> {
+    const { dialog, place } = scene;
     const connection = once(place.server, 'connection', { signal: AbortSignal.timeout(PATIENCE) });
     // It is awaited later, or never.
     connection.catch(() => {});
     if (dialog.unreachable === 'tls') place.server.once('connection', speakPlain);
     const app = await Wire.open({ path: place.path });
-    return new Player(dialog, place, witness, connection as Promise<[Socket]>, app);
+    return new Player(scene, connection as Promise<[Socket]>, app);
   }
 
   async play(event: Event, cut: Cut, where: string): Promise<void> {
@@ -110,6 +124,17 @@ class Player {
     else if (event.kind === 'ends') this.#ends(event.side);
     else if (event.kind === 'deadline') this.#afterDeadline = true;
     else if (event.kind === 'expect') await this.#expect(event.received, where);
+    else if (event.kind === 'asked') await this.#checkAsked(event, where);
+    else if (event.kind === 'answers') this.#answers(event);
+  }
+
+  async #checkAsked({ path, fields }: Event & { kind: 'asked' }, where: string): Promise<void> {
+    const asked = await this.#helper?.asked(this.#place.name, PATIENCE);
+    expect(asked, `${where}: asked of sidecar-auth`).toEqual({ path, fields });
+  }
+
+  #answers({ status, bodyFor }: Event & { kind: 'answers' }): void {
+    this.#helper?.answer(this.#place.name, status, bodyFor(this.#place.name));
   }
 
   async #reachServer(): Promise<void> {
@@ -124,6 +149,7 @@ class Player {
   async finish(): Promise<void> {
     await this.#witness.roundTrip();
     await this.#expect({ app: '', server: '' }, 'at the end');
+    expect(this.#helper?.isSurprised(this.#place.name) ?? false, 'asked of sidecar-auth at the end').toBe(false);
     if (!this.#dialog.events.some(({ kind }) => kind === 'over')) return;
     for (const side of SIDES) if (!this.#ended.has(side)) this.#wire(side).says(Buffer.from(MARKER, 'latin1'));
     const received = { app: this.#markerOf('server'), server: this.#markerOf('app') };

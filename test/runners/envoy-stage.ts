@@ -8,6 +8,7 @@ import type { Running } from '../../cli/start-all.ts';
 import { up } from '../../cli/up.ts';
 import type { Dialog } from './dialog.ts';
 import { startEcho, Witness } from './envoy-witness.ts';
+import type { ScriptedHelper } from './scripted-helper.ts';
 
 /** tcpmux: nobody listens there, and no program is given it by chance. */
 const DEAD_PORT = 1;
@@ -22,8 +23,20 @@ export interface Place {
   port: number;
 }
 
-/** One Envoy and one sidecar-auth, with a destination, a listener and a server for each dialog. */
-export class Stage {
+/** An Envoy with a listener and a server for each dialog. */
+export interface PlayStage {
+  readonly places: Map<Dialog, Place>;
+  /** Stands in for sidecar-auth; undefined where that runs itself. */
+  readonly helper?: ScriptedHelper;
+  /** A session beside the dialogs. */
+  witness(): Promise<Witness>;
+  /** The failures that the filter has counted so far: `smtp.rejected` and the like. */
+  failures(): Promise<Record<string, number>>;
+  stop(): Promise<void>;
+}
+
+/** One Envoy and one sidecar-auth, with a destination in a file for each dialog. */
+export class Stage implements PlayStage {
   readonly places: Map<Dialog, Place>;
   readonly #directory: string;
   readonly #running: Running;
@@ -61,11 +74,8 @@ export class Stage {
     return Witness.start(join(this.#directory, 'witness'));
   }
 
-  /** The failures that the filter has counted so far: `smtp.rejected` and the like. */
-  async failures(): Promise<Record<string, number>> {
-    const stats = await askAdmin(this.#running.adminSocket, '/stats?filter=^wasmcustom.postern&usedonly');
-    const counted = stats.matchAll(/^wasmcustom\.postern\.(\w+)\.failure\.(\w+): (\d+)$/gm);
-    return Object.fromEntries([...counted].map(([, protocol, code, count]) => [`${protocol}.${code}`, Number(count)]));
+  failures(): Promise<Record<string, number>> {
+    return countedFailures(this.#running.adminSocket);
   }
 
   async stop(): Promise<void> {
@@ -75,7 +85,13 @@ export class Stage {
   }
 }
 
-async function placeFor(directory: string, index: number): Promise<Place> {
+export async function countedFailures(adminSocket: string): Promise<Record<string, number>> {
+  const stats = await askAdmin(adminSocket, '/stats?filter=^wasmcustom.postern&usedonly');
+  const counted = stats.matchAll(/^wasmcustom\.postern\.(\w+)\.failure\.(\w+): (\d+)$/gm);
+  return Object.fromEntries([...counted].map(([, protocol, code, count]) => [`${protocol}.${code}`, Number(count)]));
+}
+
+export async function placeFor(directory: string, index: number): Promise<Place> {
   const server = createServer({ allowHalfOpen: true });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -92,11 +108,12 @@ export function unicode(octets: string): string {
 type Properties = Record<string, string>;
 
 function destinationOf([dialog, place]: [Dialog, Place]): Properties {
-  const { protocol, login, unreachable } = dialog;
+  const { protocol, login, mechanisms, unreachable } = dialog;
   const transport = unreachable === 'tls' ? `${protocol}s` : protocol;
   return {
     Name: place.name,
     ...internet(transport, unreachable === 'connect' ? DEAD_PORT : place.port),
+    ...(mechanisms !== undefined && { [`mail.${transport}.auth.mechanisms`]: mechanisms }),
     ...(login
       ? {
           Authentication: 'BasicAuthentication',

@@ -2,14 +2,15 @@
 import { afterAll, beforeAll, describe, test } from 'vitest';
 import { type Dialog, readDialogs } from './dialog.ts';
 import { type Cut, play, whole } from './envoy-player.ts';
-import { Stage } from './envoy-stage.ts';
+import { ScriptedStage } from './envoy-scripted.ts';
+import { type PlayStage, Stage } from './envoy-stage.ts';
 import type { Witness } from './envoy-witness.ts';
 
 /** Envoy, a build of the filter, a listener for each dialog. */
 const START_TIMEOUT = 120_000;
 
 const PROTOCOLS = ['smtp', 'imap', 'pop3'] as const;
-const DIALOGS = PROTOCOLS.flatMap(readDialogs);
+const ALL = PROTOCOLS.flatMap(readDialogs);
 
 /** A longer piece is one repeated character: what is to be seen is seen before. */
 const BYTES = 400;
@@ -19,7 +20,12 @@ const byteByByte: Cut = (bytes) => {
   return bytes.length > BYTES ? [...first, bytes.subarray(BYTES)] : first;
 };
 
+/** sidecar-auth is a script in them. */
+const DIALOGS = ALL.filter(({ token }) => !token);
+const SCRIPTED = ALL.filter(({ token }) => token);
+
 const hasDeadline = ({ events }: Dialog) => events.some(({ kind }) => kind === 'deadline');
+const isTimeless = (dialog: Dialog) => !hasDeadline(dialog);
 
 /** What a login in a file must not have. */
 const FORBIDDEN = ['\r', '\n', '\0', '\x01'];
@@ -39,15 +45,32 @@ function skipReason({ unreachable, login, app, events }: Dialog): string | undef
 }
 
 describe.each([
-  { title: 'dialogs on Envoy', dialogs: DIALOGS.filter((dialog) => !hasDeadline(dialog)), loginTimeout: 30 },
-  { title: 'dialogs with a deadline on Envoy', dialogs: DIALOGS.filter(hasDeadline), loginTimeout: 1 },
-])('$title', ({ dialogs, loginTimeout }) => {
+  { title: 'dialogs on Envoy', start: Stage.start, dialogs: DIALOGS.filter(isTimeless), loginTimeout: 30 },
+  {
+    title: 'dialogs with a deadline on Envoy',
+    start: Stage.start,
+    dialogs: DIALOGS.filter(hasDeadline),
+    loginTimeout: 1,
+  },
+  {
+    title: 'dialogs of tokens on Envoy',
+    start: ScriptedStage.start,
+    dialogs: SCRIPTED.filter(isTimeless),
+    loginTimeout: 30,
+  },
+  {
+    title: 'dialogs of tokens with a deadline on Envoy',
+    start: ScriptedStage.start,
+    dialogs: SCRIPTED.filter(hasDeadline),
+    loginTimeout: 1,
+  },
+])('$title', ({ start, dialogs, loginTimeout }) => {
   const playable = dialogs.filter((dialog) => !skipReason(dialog));
-  let stage: Stage;
+  let stage: PlayStage;
   let lasting: Witness;
 
   beforeAll(async () => {
-    stage = await Stage.start(playable, loginTimeout);
+    stage = await start(playable, loginTimeout);
     lasting = await stage.witness();
   }, START_TIMEOUT);
 

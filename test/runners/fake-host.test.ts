@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { fields, sessionAnswer } from './answer.ts';
 import { type Dialog, type Event, matches, readDialogs, shown } from './dialog.ts';
-import { type FakeConnection, FakeHost } from './fake-host.ts';
+import { type Call, type FakeConnection, FakeHost } from './fake-host.ts';
+import { questionOf } from './helper-events.ts';
 
 const PROTOCOLS = ['smtp', 'imap', 'pop3'] as const;
 
@@ -32,11 +33,29 @@ function act(host: FakeHost, connection: FakeConnection, event: Event): void {
   else if (event.kind === 'ends' && event.side === 'app') host.appSays(connection, empty, true);
   else if (event.kind === 'ends') host.serverSays(connection, empty, true);
   else if (event.kind === 'deadline') host.advance(30_250);
+  else if (event.kind === 'answers') for (const call of questions(host)) answer(host, call, event);
+}
+
+/** Calls that wait for a token. */
+function questions(host: FakeHost): Call[] {
+  return host.calls.filter(({ path }) => isQuestion(path));
+}
+
+function isQuestion(path: string): boolean {
+  return path === '/v1/exchanges' || path === '/v1/rejections';
+}
+
+function answer(host: FakeHost, call: Call, { status, bodyFor }: Event & { kind: 'answers' }): void {
+  host.answer(call, bodyFor('route1'), status);
 }
 
 function check(host: FakeHost, dialog: Dialog, connection: FakeConnection, event: Event): void {
   if (event.kind === 'failure') {
     expect([...host.counters]).toContainEqual([`postern.${dialog.protocol}.failure.${event.code}`, 1]);
+  }
+  if (event.kind === 'asked') {
+    const asked = questions(host).map(({ path, body }) => questionOf(path, body, 'route1'));
+    expect(asked).toEqual([{ path: event.path, fields: event.fields }]);
   }
   if (event.kind !== 'expect') return;
   for (const [side, actual] of [
@@ -56,6 +75,8 @@ describe.each(PROTOCOLS)('%s dialogs on the compiled filter', (protocol) => {
       act(host, connection, event);
       check(host, dialog, connection, event);
     }
+    const asked = dialog.events.flatMap((event) => (event.kind === 'asked' ? event.path : []));
+    if (dialog.token) expect(host.called.filter(isQuestion)).toEqual(asked);
     host.disconnect(connection);
     expect(host.log.filter((line) => !line.startsWith('3 postern: mail: '))).toEqual([]);
   });

@@ -70,6 +70,8 @@ export class FakeConnection {
  */
 export class FakeHost {
   readonly calls: Call[] = [];
+  /** The paths of all calls so far. */
+  readonly called: string[] = [];
   readonly connections = new Map<number, FakeConnection>();
   readonly counters = new Map<string, number>();
   readonly log: string[] = [];
@@ -350,6 +352,7 @@ export class FakeHost {
       .slice(4 + 3 * 8)
       .split('\0');
     const token = this.nextToken++;
+    this.called.push(pairs[3] ?? '');
     this.calls.push({ token, root, method: pairs[1] ?? '', path: pairs[3] ?? '', body: this.text(body, bodyLength) });
     this.view().setUint32(numbers[9] ?? 0, token, true);
     return OK;

@@ -21,6 +21,7 @@ interface Exports {
   serverEnd(): void;
   deadline(): void;
   fallback(): void;
+  onTokenAnswer(): void;
 }
 
 const module = new WebAssembly.Module(readFileSync(FILE));
@@ -55,6 +56,19 @@ export class PureMachine {
   fallback(code: string, text: string): void {
     this.input(Buffer.from(`${code} ${text}`));
     this.exports.fallback();
+  }
+
+  /** An answer that is no 200 is none. */
+  answers(status: string, body: string): void {
+    this.input(Buffer.from(status === '200' ? body : '', 'latin1'));
+    this.exports.onTokenAnswer();
+  }
+
+  /** What it asks of sidecar-auth, or undefined. */
+  question(): { path: string; body: string } | undefined {
+    const text = this.output(3);
+    const end = text.indexOf('\n');
+    return end < 0 ? undefined : { path: text.slice(0, end), body: text.slice(end + 1) };
   }
 
   take(side: 'app' | 'server'): string {

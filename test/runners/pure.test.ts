@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { type Dialog, type Event, isInput, matches, readDialogs, shown } from './dialog.ts';
+import { questionOf } from './helper-events.ts';
 import { PureMachine } from './pure-machine.ts';
 
 const PROTOCOLS = ['smtp', 'imap', 'pop3'] as const;
@@ -17,6 +18,8 @@ const splitAt =
 class Player {
   readonly machine: PureMachine;
   readonly received = { app: '', server: '' };
+  /** What it asked of sidecar-auth, and no event has expected yet. */
+  asked: { path: string; body: string } | undefined;
   private readonly cut: Cut;
 
   constructor(dialog: Dialog, cut: Cut) {
@@ -29,17 +32,25 @@ class Player {
     if (event.kind === 'says') this.says(event.side, event.bytes);
     else if (event.kind === 'ends') this.collect(event.side, () => this.machine.ends(event.side));
     else if (event.kind === 'deadline') this.collect('app', () => this.machine.deadline());
+    else if (event.kind === 'answers')
+      this.collect('app', () => this.machine.answers(event.status, event.bodyFor('route1')));
   }
 
   check(event: Event): void {
     if (event.kind === 'over') expect(this.machine.over, 'is over').toBe(true);
     if (event.kind === 'failure') expect(this.machine.failure).toBe(event.code);
+    if (event.kind === 'asked') this.checkAsked(event);
     if (event.kind !== 'expect') return;
     for (const side of ['server', 'app'] as const) {
       const actual = this.received[side];
       if (!matches(event.received[side], actual)) expect(actual, `${side} receives`).toBe(shown(event.received[side]));
       this.received[side] = '';
     }
+  }
+
+  private checkAsked({ path, fields }: Event & { kind: 'asked' }): void {
+    expect(this.asked && questionOf(this.asked.path, this.asked.body, 'route1')).toEqual({ path, fields });
+    this.asked = undefined;
   }
 
   private says(side: 'app' | 'server', bytes: Buffer): void {
@@ -53,6 +64,7 @@ class Player {
 
   private collect(side: 'app' | 'server', act: () => void): void {
     act();
+    this.asked = this.machine.question() ?? this.asked;
     const toApp = this.machine.take('app');
     // Envoy puts bytes in for the app only while the server's bytes pass.
     if (side === 'app') expect(toApp, 'said to the app outside an event of the server').toBe('');
@@ -64,9 +76,11 @@ class Player {
 function play(dialog: Dialog, cut: Cut): void {
   const player = new Player(dialog, cut);
   for (const event of dialog.events) {
+    if (isInput(event)) expect(player.asked, 'asked of sidecar-auth').toBeUndefined();
     player.play(event);
     player.check(event);
   }
+  expect(player.asked, 'asked of sidecar-auth').toBeUndefined();
 }
 
 /** The app closes its sending side after `count` events; whatever comes, it must not be left without a word. */

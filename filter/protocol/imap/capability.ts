@@ -1,5 +1,6 @@
 import { Bytes } from '../bytes';
-import { Mechanism } from '../sasl/client';
+import { Offer } from '../sasl/offer';
+import { Terms } from '../terms';
 import { wordsOf } from '../words';
 import { Response } from './response';
 
@@ -8,8 +9,7 @@ export class Capability {
   private readonly words: Bytes[];
   saslIr: bool = false;
   loginDisabled: bool = false;
-  private plain: bool = false;
-  private login: bool = false;
+  readonly offer: Offer = new Offer();
 
   /** `list` is space-separated. */
   constructor(list: Bytes) {
@@ -17,32 +17,34 @@ export class Capability {
     for (let i = 0; i < this.words.length; i++) this.note(this.words[i]);
   }
 
-  get mechanism(): Mechanism {
-    if (this.plain) return Mechanism.plain;
-    return this.login ? Mechanism.login : Mechanism.none;
-  }
-
   /**
-   * As the app may see it: no STARTTLS (its side is plain), no LOGINDISABLED, none of the server's AUTH=, and where it may still log in,
-   * what it can do that with here.
+   * As the app may see it: no STARTTLS (its side is plain), and nothing of the server's about logins. Where it may still log in, `logins` is
+   * what it can do that with here; else that is empty.
    */
-  rewritten(offersLogin: bool): Bytes {
+  rewritten(logins: string): Bytes {
     const list = new Bytes();
     for (let i = 0; i < this.words.length; i++) {
       const word = this.words[i];
-      if (isAboutLogin(word) || (offersLogin && word.is('SASL-IR'))) continue;
+      if (isAboutLogin(word) || (logins != '' && word.is('SASL-IR'))) continue;
       if (list.length > 0) list.push(0x20);
       list.append(word);
     }
-    return offersLogin ? list.text(`${list.length > 0 ? ' ' : ''}AUTH=PLAIN AUTH=LOGIN SASL-IR`) : list;
+    return logins != '' && list.length > 0 ? list.text(` ${logins}`) : list.text(logins);
   }
 
   private note(word: Bytes): void {
-    if (word.is('AUTH=PLAIN')) this.plain = true;
-    else if (word.is('AUTH=LOGIN')) this.login = true;
+    if (word.begins('AUTH=')) this.offer.add(word.slice(5, word.length));
     else if (word.is('SASL-IR')) this.saslIr = true;
     else if (word.is('LOGINDISABLED')) this.loginDisabled = true;
   }
+}
+
+/** The capabilities by which an app is told how it can log in. LOGIN (section 6.2.3) is for passwords. */
+export function loginsOf(terms: Terms): string {
+  const names = wordsOf(Bytes.of(terms.offered));
+  let list = '';
+  for (let i = 0; i < names.length; i++) list += `AUTH=${names[i].toString()} `;
+  return `${list}SASL-IR${terms.takesPassword ? '' : ' LOGINDISABLED'}`;
 }
 
 function isAboutLogin(word: Bytes): bool {
@@ -58,11 +60,11 @@ export function capabilityOf(response: Response): Capability | null {
 }
 
 /** The line with its list as the app may see it; a line without one stays as it is. */
-export function rewrittenLine(response: Response, offersLogin: bool): Bytes {
+export function rewrittenLine(response: Response, logins: string): Bytes {
   const capability = capabilityOf(response);
   if (capability == null) return response.line;
   const line = response.line;
-  const list = capability.rewritten(offersLogin);
+  const list = capability.rewritten(logins);
   return line.slice(0, listStart(response)).append(list).appendRange(line, listEnd(response), line.length);
 }
 

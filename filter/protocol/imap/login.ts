@@ -1,7 +1,8 @@
 import { Bytes } from '../bytes';
 import { COMMAND_LINE } from '../limits';
 import { Mechanism, mechanismName, SaslClient } from '../sasl/client';
-import { Terms } from '../terms';
+import { Credentials } from '../sasl/credentials';
+import { Login, Terms } from '../terms';
 import { Capability } from './capability';
 
 /** Our login at the server, as the pieces in which it goes out: AUTHENTICATE (RFC 9051 section 6.2.2) or LOGIN (6.2.3). */
@@ -17,14 +18,19 @@ export class ServerLogin {
   constructor(
     private readonly capability: Capability,
     private readonly terms: Terms,
+    private readonly credentials: Credentials,
   ) {
-    const mechanism = capability.mechanism;
-    this.client = mechanism == Mechanism.none ? null : new SaslClient(mechanism, terms);
+    const mechanism = capability.offer.best(terms);
+    this.client = mechanism == Mechanism.none ? null : new SaslClient(mechanism, credentials);
   }
 
-  /** A server that lists no AUTH= (Courier, GreenMail) still has LOGIN. */
   get possible(): bool {
-    return this.client != null || !this.capability.loginDisabled;
+    return this.client != null || this.mayUseLogin;
+  }
+
+  /** A server that lists no AUTH= (Courier, GreenMail) still has LOGIN; a token would go out as a password by it. */
+  private get mayUseLogin(): bool {
+    return this.terms.login == Login.basic && !this.capability.loginDisabled && this.terms.allows('LOGIN');
   }
 
   /** The server's "+" asks for a SASL response, not for a literal. */
@@ -44,7 +50,7 @@ export class ServerLogin {
   command(tag: string): Bytes {
     const client = this.client;
     if (client != null) return this.authenticate(tag, client);
-    this.parts = loginCommand(tag, this.terms.user, this.terms.password);
+    this.parts = loginCommand(tag, this.credentials.user, this.credentials.password);
     this.partsSent = 1;
     this.owed = this.parts.length - 1;
     return this.parts.length > 0 ? this.parts[0] : new Bytes();
@@ -62,7 +68,7 @@ export class ServerLogin {
   private authenticate(tag: string, client: SaslClient): Bytes {
     const command = Bytes.of(`${tag} AUTHENTICATE ${mechanismName(client.mechanism)}`);
     const initial = client.initialResponse;
-    this.owed = client.mechanism == Mechanism.plain ? 1 : 2;
+    this.owed = client.mechanism == Mechanism.login ? 2 : 1;
     if (initial != null && this.capability.saslIr && command.length + 1 + initial.length + 2 <= COMMAND_LINE) {
       command.text(' ').append(initial);
       client.sentInitialResponse();

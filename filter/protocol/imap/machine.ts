@@ -3,8 +3,9 @@ import { Failure } from '../failure';
 import { APP_LINE, APP_SECRET, SERVER_LINE } from '../limits';
 import { Machine, Phase } from '../machine';
 import { SaslState } from '../sasl/server';
+import { Login } from '../terms';
 import { LoginArguments } from './arguments';
-import { Capability, capabilityOf, rewrittenLine } from './capability';
+import { Capability, capabilityOf, loginsOf, rewrittenLine } from './capability';
 import { Command, Verb } from './command';
 import { codeOf } from './error';
 import { Literal, literalOf } from './literal';
@@ -240,7 +241,7 @@ export class ImapMachine extends Machine {
       this.fail(Failure.server_greeting, 'the server did not greet in IMAP');
     } else if (response.name.is('OK')) {
       this.greet(response, this.terms.preauth);
-    } else if (response.name.is('PREAUTH') && !this.terms.login) {
+    } else if (response.name.is('PREAUTH') && this.terms.login == Login.none) {
       this.greet(response, !this.terms.demandsLogin);
     } else if (response.name.is('BYE')) {
       this.refusedGreeting(line);
@@ -253,7 +254,7 @@ export class ImapMachine extends Machine {
   private greet(response: Response, preauth: bool): void {
     this.preauth = preauth;
     this.capability = capabilityOf(response);
-    const line = rewrittenLine(response, this.offersLogin);
+    const line = rewrittenLine(response, this.logins);
     this.toApp.text(preauth ? '* PREAUTH' : '* OK');
     this.toApp.appendRange(line, '* '.length + response.name.length, line.length).text('\r\n');
     this.greeted = true;
@@ -261,8 +262,9 @@ export class ImapMachine extends Machine {
     this.phase = Phase.ready;
   }
 
-  private get offersLogin(): bool {
-    return !this.appLoggedIn && !this.preauth;
+  /** What the app may still log in by. */
+  private get logins(): string {
+    return this.appLoggedIn || this.preauth ? '' : loginsOf(this.terms);
   }
 
   protected onAnswer(line: Bytes): void {
@@ -305,11 +307,11 @@ export class ImapMachine extends Machine {
   private onUntagged(response: Response): void {
     this.learn(response);
     if (this.step == Step.pass) this.tell(response);
-    else if (response.name.is('BYE')) this.fail(Failure.server_unavailable, this.said(response.line));
+    else if (response.name.is('BYE')) this.serverGone(this.said(response.line));
   }
 
   private tell(response: Response): void {
-    this.passOn(rewrittenLine(response, this.offersLogin));
+    this.passOn(rewrittenLine(response, this.logins));
     if (response.untagged && response.name.is('BYE') && this.mayPass) this.phase = Phase.over;
   }
 
@@ -329,7 +331,9 @@ export class ImapMachine extends Machine {
       this.fail(Failure.protocol, 'the server spoke without being asked');
       return;
     }
-    this.tell(response);
+    if (this.phase != Phase.asking) this.tell(response);
+    // In the middle of a login there is no place for it.
+    else if (response.name.is('BYE')) this.serverGone(this.said(line));
   }
 
   private onTagged(response: Response): void {
@@ -365,18 +369,28 @@ export class ImapMachine extends Machine {
     const transient = code.is('UNAVAILABLE') || code.is('INUSE') || code.is('LIMIT');
     if (response.name.is('BAD')) this.fail(Failure.protocol, this.said(response.text));
     else if (transient || this.step == Step.capability) this.fail(Failure.server_unavailable, this.said(response.text));
-    else this.fail(Failure.rejected, this.said(response.text));
+    else this.refused(response.text);
   }
 
   // The login at the server.
 
   private authenticate(): void {
     const known = this.capability;
-    const login = new ServerLogin(known != null ? known : new Capability(new Bytes()), this.terms);
+    const capability = known != null ? known : new Capability(new Bytes());
+    const login = new ServerLogin(capability, this.terms, this.credentials);
     this.login = login;
-    if (!this.terms.login) this.onLoggedIn();
-    else if (login.possible) this.issue(Step.login, login.command(this.newTag()));
-    else this.fail(Failure.mechanism, 'the server offers neither AUTH=PLAIN nor AUTH=LOGIN, and LOGIN is disabled');
+    this.session = null;
+    if (this.terms.login == Login.none) this.onLoggedIn();
+    else if (!login.possible) this.fail(Failure.mechanism, this.noMechanism);
+    else if (this.mustAsk()) this.step = Step.none;
+    else this.issue(Step.login, login.command(this.newTag()));
+  }
+
+  private get noMechanism(): string {
+    const names = this.terms.byToken
+      ? 'AUTH=XOAUTH2 nor AUTH=OAUTHBEARER'
+      : 'AUTH=PLAIN nor AUTH=LOGIN, and LOGIN is disabled';
+    return `the server offers neither ${names}${this.terms.restriction}`;
   }
 
   private onContinuation(): void {
@@ -436,7 +450,7 @@ export class ImapMachine extends Machine {
 
   protected successReply(): string {
     const session = this.session;
-    const list = session != null ? session.rewritten(false) : new Bytes();
+    const list = session != null ? session.rewritten('') : new Bytes();
     const code = list.length > 0 ? `[CAPABILITY ${list.toString()}] ` : '';
     return `${this.tag.toString()} OK ${code}logged in\r\n`;
   }

@@ -4,8 +4,9 @@ import { POP3_COMMAND_LINE } from '../limits';
 import { Machine, Phase } from '../machine';
 import { Mechanism, mechanismName, SaslClient } from '../sasl/client';
 import { SaslState } from '../sasl/server';
+import { Login } from '../terms';
 import { wordAt, wordsOf } from '../words';
-import { Capability, Way } from './capability';
+import { Capability } from './capability';
 import { Command, Verb } from './command';
 import { codeOf, transientCode } from './error';
 import { ReplyLine, Status, withoutTimestamp } from './reply';
@@ -40,7 +41,7 @@ export class Pop3Machine extends Machine {
   /** The name of the app's USER, until its PASS. */
   private name: Bytes | null = null;
   /** The server's own code for a refusal that passes. */
-  private refusal: string = '';
+  private transient: string = '';
 
   // The app's side.
 
@@ -92,8 +93,15 @@ export class Pop3Machine extends Machine {
 
   /** RFC 5034 section 4; without an argument it lists the mechanisms, as Dovecot and Cyrus do (RFC 1734's errata). */
   private onAuth(words: Bytes[]): void {
-    if (words.length == 0) this.answer('+OK\r\nPLAIN\r\nLOGIN\r\n.\r\n');
+    if (words.length == 0) this.answer(this.mechanismList());
     else this.startSasl(wordAt(words, 0), words.length > 1 ? wordAt(words, 1) : null);
+  }
+
+  private mechanismList(): string {
+    const names = wordsOf(Bytes.of(this.terms.offered));
+    let list = '+OK\r\n';
+    for (let i = 0; i < names.length; i++) list += `${names[i].toString()}\r\n`;
+    return `${list}.\r\n`;
   }
 
   private pass(line: Bytes): void {
@@ -156,7 +164,7 @@ export class Pop3Machine extends Machine {
 
   protected onUnsolicited(line: Bytes): void {
     // Dovecot says so before it closes an idle connection.
-    if (new ReplyLine(line).status == Status.err) this.fail(Failure.server_unavailable, this.said(line));
+    if (new ReplyLine(line).status == Status.err) this.serverGone(this.said(line));
     else this.fail(Failure.protocol, 'the server spoke without being asked');
   }
 
@@ -188,7 +196,7 @@ export class Pop3Machine extends Machine {
     } else if (this.asked) {
       this.asked = false;
       this.phase = Phase.ready;
-      this.answer(capability.rewritten());
+      this.answer(capability.rewritten(this.terms));
     } else {
       this.authenticate(capability);
     }
@@ -196,17 +204,31 @@ export class Pop3Machine extends Machine {
 
   // The login at the server.
 
+  /** USER comes last: Dovecot lists it even where its mechanisms leave only LOGIN, and then refuses it. */
   private authenticate(capability: Capability): void {
-    if (capability.way == Way.plain) this.sendAuth(new SaslClient(Mechanism.plain, this.terms));
-    else if (capability.way == Way.user) this.sendUser();
-    else if (capability.way == Way.login) this.sendAuth(new SaslClient(Mechanism.login, this.terms));
-    else this.fail(Failure.mechanism, 'the server offers neither SASL PLAIN nor USER nor SASL LOGIN');
+    const mechanism = capability.offer.best(this.terms);
+    if (mechanism == Mechanism.none && !this.mayUse(capability)) this.fail(Failure.mechanism, this.noMechanism);
+    else if (this.mustAsk()) return;
+    else if (mechanism == Mechanism.none) this.sendUser();
+    else this.sendAuth(new SaslClient(mechanism, this.credentials));
+  }
+
+  /** Jakarta Mail calls USER and PASS "LOGIN" in its list of mechanisms. */
+  private mayUse(capability: Capability): bool {
+    const allowed = this.terms.allows('USER') || this.terms.allows('LOGIN');
+    return this.terms.login == Login.basic && allowed && capability.takesUser;
+  }
+
+  private get noMechanism(): string {
+    const names = this.terms.byToken ? 'SASL XOAUTH2 nor SASL OAUTHBEARER' : 'SASL PLAIN nor USER nor SASL LOGIN';
+    return `the server offers neither ${names}${this.terms.restriction}`;
   }
 
   private sendAuth(client: SaslClient): void {
     const command = Bytes.of(`AUTH ${mechanismName(client.mechanism)}`);
     const initial = client.initialResponse;
-    if (initial != null && command.length + 1 + initial.length + 2 <= POP3_COMMAND_LINE) {
+    // Office 365 closes on a token in the same line, however short.
+    if (initial != null && !this.terms.byToken && command.length + 1 + initial.length + 2 <= POP3_COMMAND_LINE) {
       command.text(' ').append(initial);
       client.sentInitialResponse();
     }
@@ -225,17 +247,18 @@ export class Pop3Machine extends Machine {
 
   private sendUser(): void {
     this.step = Step.user;
-    this.send(Bytes.of('USER ').append(this.terms.user).text('\r\n'));
+    this.send(Bytes.of('USER ').append(this.credentials.user).text('\r\n'));
   }
 
   private sendPassword(): void {
     this.step = Step.password;
-    this.send(Bytes.of('PASS ').append(this.terms.password).text('\r\n'));
+    this.send(Bytes.of('PASS ').append(this.credentials.password).text('\r\n'));
   }
 
   private onRefused(reply: ReplyLine): void {
-    this.refusal = transientCode(reply.code);
-    this.fail(this.refusal == '' ? Failure.rejected : Failure.server_unavailable, this.said(reply.line));
+    this.transient = transientCode(reply.code);
+    if (this.transient == '') this.refused(reply.line);
+    else this.fail(Failure.server_unavailable, this.said(reply.line));
   }
 
   // Wording.
@@ -261,7 +284,7 @@ export class Pop3Machine extends Machine {
   }
 
   protected failureReply(text: string): string {
-    return `-ERR [${this.refusal != '' ? this.refusal : codeOf(this.failure)}] ${text}\r\n`;
+    return `-ERR [${this.transient != '' ? this.transient : codeOf(this.failure)}] ${text}\r\n`;
   }
 
   protected challengeReply(challenge: string): string {

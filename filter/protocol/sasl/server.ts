@@ -1,12 +1,13 @@
 import { decode } from '../base64';
 import { Bytes } from '../bytes';
-import { APP_SECRET } from '../limits';
+import { APP_SECRET, BEARER_RESPONSE } from '../limits';
 import { Terms } from '../terms';
+import { Bearer, bearerOfOauthbearer, bearerOfXoauth2 } from './bearer';
 
 export enum SaslState {
   /** The app owes the response to `challenge`. */
   challenge,
-  /** The app has presented all there is; see `user` and `password`. */
+  /** The app has presented all there is; see `bearer`, `user` and `password`. */
   done,
   /** The app sent "*" (RFC 4422 section 3.5: abort). */
   cancelled,
@@ -16,8 +17,8 @@ export enum SaslState {
 }
 
 /**
- * The app's side of an exchange that we answer ourselves. PLAIN and LOGIN tell user and password; XOAUTH2 and OAUTHBEARER are
- * redundant here, and what they carry is not looked at.
+ * The app's side of an exchange that we answer ourselves. PLAIN and LOGIN tell user and password. XOAUTH2 and OAUTHBEARER tell what the app brings;
+ * where it need bring nothing they are redundant, and what they carry is not looked at.
  */
 export class SaslServer {
   state: SaslState = SaslState.challenge;
@@ -25,11 +26,15 @@ export class SaslServer {
   challenge: string = '';
   user: Bytes = new Bytes();
   password: Bytes = new Bytes();
+  /** What the app brings for an exchange. */
+  bearer: Bearer | null = null;
   private readonly mechanism: string;
+  private readonly brings: bool;
   private steps: i32 = 0;
 
   constructor(mechanism: Bytes, terms: Terms) {
-    this.mechanism = known(mechanism, terms.demandsLogin);
+    this.mechanism = known(mechanism, terms);
+    this.brings = terms.brings != '';
     if (this.mechanism == '') this.state = SaslState.unknownMechanism;
     else if (this.mechanism == 'LOGIN') this.challenge = 'VXNlcm5hbWU6'; // "Username:"
   }
@@ -46,10 +51,20 @@ export class SaslServer {
       return;
     }
     const value = decode(line);
-    if (value == null || value.length > APP_SECRET) this.state = SaslState.malformed;
+    if (value == null || value.length > this.limit) this.state = SaslState.malformed;
     else if (this.mechanism == 'PLAIN') this.takePlain(value);
     else if (this.mechanism == 'LOGIN') this.takeLogin(value);
-    else this.state = SaslState.done;
+    else this.takeBearer(value);
+  }
+
+  private get limit(): i32 {
+    const bearer = this.brings && this.mechanism != 'PLAIN' && this.mechanism != 'LOGIN';
+    return bearer ? BEARER_RESPONSE : APP_SECRET;
+  }
+
+  private takeBearer(value: Bytes): void {
+    if (this.brings) this.bearer = this.mechanism == 'XOAUTH2' ? bearerOfXoauth2(value) : bearerOfOauthbearer(value);
+    this.state = this.brings && this.bearer == null ? SaslState.malformed : SaslState.done;
   }
 
   /** RFC 4616 section 2: [authzid] NUL authcid NUL passwd. The authzid is not looked at: some clients repeat the user in it. */
@@ -77,10 +92,11 @@ export class SaslServer {
   }
 }
 
-function known(mechanism: Bytes, passwordsOnly: bool): string {
-  if (mechanism.is('PLAIN')) return 'PLAIN';
-  if (mechanism.is('LOGIN')) return 'LOGIN';
-  if (passwordsOnly) return '';
+/** Nothing where it is not offered. */
+function known(mechanism: Bytes, terms: Terms): string {
+  if (terms.takesPassword && mechanism.is('PLAIN')) return 'PLAIN';
+  if (terms.takesPassword && mechanism.is('LOGIN')) return 'LOGIN';
+  if (terms.wantsPassword) return '';
   if (mechanism.is('XOAUTH2')) return 'XOAUTH2';
   if (mechanism.is('OAUTHBEARER')) return 'OAUTHBEARER';
   return '';

@@ -4,6 +4,7 @@ import { COMMAND_LINE } from '../limits';
 import { Machine, Phase } from '../machine';
 import { Mechanism, mechanismName, SaslClient } from '../sasl/client';
 import { SaslState } from '../sasl/server';
+import { Login } from '../terms';
 import { Capability } from './capability';
 import { Command, Verb } from './command';
 import { codeOf, greetingCodeOf } from './error';
@@ -38,7 +39,7 @@ export class SmtpMachine extends Machine {
   /** Lines of a greeting or answer for the app that is not whole yet. */
   private passing: Bytes = new Bytes();
   /** The server's refusal so far: some tell the reason in the first of several lines. */
-  private refusal: Bytes = new Bytes();
+  private refusing: Bytes = new Bytes();
   /** The app's EHLO or HELO, while the app waits for its answer. */
   private hello: Command | null = null;
 
@@ -75,7 +76,7 @@ export class SmtpMachine extends Machine {
       this.sendHello('EHLO', command.argument(0));
     } else {
       // A second EHLO would be refused by some servers (OpenSMTPD: 503).
-      this.answer(command.verb == Verb.helo ? known.helo() : known.rewritten());
+      this.answer(command.verb == Verb.helo ? known.helo() : known.rewritten(this.terms.offered));
     }
   }
 
@@ -136,14 +137,14 @@ export class SmtpMachine extends Machine {
     const reply = new ReplyLine(line);
     if (reply.code == 0) this.fail(Failure.protocol, `the server's answer is no SMTP reply${this.during()}`);
     else if (this.step == Step.pass) this.onPassed(reply);
-    else if (reply.code == 421) this.fail(Failure.server_unavailable, this.said(line));
+    else if (reply.code == 421) this.serverGone(this.said(line));
     else if (this.step == Step.carrier) this.onCarrier(reply);
     else if (this.step == Step.auth) this.onAuthReply(reply);
     else this.onHelloReply(reply);
   }
 
   protected onUnsolicited(line: Bytes): void {
-    if (new ReplyLine(line).code == 421) this.fail(Failure.server_unavailable, this.said(line));
+    if (new ReplyLine(line).code == 421) this.serverGone(this.said(line));
     else this.fail(Failure.protocol, 'the server spoke without being asked');
   }
 
@@ -184,22 +185,25 @@ export class SmtpMachine extends Machine {
     this.hello = null;
     this.phase = Phase.ready;
     if (hello == null) this.authenticate();
-    else this.answer(hello.verb == Verb.helo ? this.heard.helo() : this.heard.rewritten());
+    else this.answer(hello.verb == Verb.helo ? this.heard.helo() : this.heard.rewritten(this.terms.offered));
   }
 
   // The login at the server.
 
   private authenticate(): void {
     const capability = this.capability;
-    if (!this.terms.login || capability == null) {
+    if (this.terms.login == Login.none || capability == null) {
       this.onLoggedIn();
       return;
     }
-    if (capability.mechanism == Mechanism.none) {
-      this.fail(Failure.mechanism, 'the server offers neither AUTH PLAIN nor AUTH LOGIN');
-      return;
-    }
-    this.sendAuth(new SaslClient(capability.mechanism, this.terms));
+    const mechanism = capability.offer.best(this.terms);
+    if (mechanism == Mechanism.none) this.fail(Failure.mechanism, this.noMechanism);
+    else if (!this.mustAsk()) this.sendAuth(new SaslClient(mechanism, this.credentials));
+  }
+
+  private get noMechanism(): string {
+    const names = this.terms.byToken ? 'AUTH XOAUTH2 nor AUTH OAUTHBEARER' : 'AUTH PLAIN nor AUTH LOGIN';
+    return `the server offers neither ${names}${this.terms.restriction}`;
   }
 
   private sendAuth(client: SaslClient): void {
@@ -215,14 +219,14 @@ export class SmtpMachine extends Machine {
   }
 
   private onAuthReply(reply: ReplyLine): void {
-    this.refusal.append(reply.line).text(' ');
+    this.refusing.append(reply.line).text(' ');
     if (!reply.last) return;
-    const said = this.refusal;
-    this.refusal = new Bytes();
+    const said = this.refusing;
+    this.refusing = new Bytes();
     if (reply.kind == 2) this.onLoggedIn();
     else if (reply.code == 334) this.onChallenge();
     else if (reply.kind == 4) this.fail(Failure.server_unavailable, this.said(said));
-    else this.fail(Failure.rejected, this.said(said));
+    else this.refused(said);
   }
 
   private onChallenge(): void {

@@ -3,7 +3,8 @@ import { connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { banner, type Client } from '../../../demo/banner.ts';
+import { banner, type Programs } from '../../../demo/banner.ts';
+import { AUTHENTICATIONS } from '../../../demo/places.ts';
 import { startWorld, type World } from '../../../demo/world.ts';
 import { loadConfig } from '../../../sidecar-auth/config/config.ts';
 import type { Mistake } from '../../../sidecar-auth/config/mistakes.ts';
@@ -31,20 +32,27 @@ test('Postern reads the configuration without a mistake', () => {
   expect(config.listeners.map(({ destination }) => destination)).toEqual(
     world.places.map((place) => place.destination),
   );
-  expect(config.connectivity).toMatchObject({ port: world.connectivityProxy.port, token: { kind: 'file' } });
+  expect(config.connectivity).toMatchObject({ port: world.connectivityProxy.port, token: { kind: 'binding' } });
 });
 
-test('all nine kinds of destination are there, and valid', () => {
-  const kinds = world.places.map(({ destination }) => {
+test('all nine kinds of destination are there with every authentication', () => {
+  const kinds = world.places.map(({ proxyType, protocol, tls, authentication }) => {
+    return `${proxyType} ${protocol}${tls ? 's' : ''} ${authentication}`;
+  });
+  const six = ['smtp', 'smtps', 'imap', 'imaps', 'pop3', 'pop3s'].map((name) => `Internet ${name}`);
+  const nine = [...six, 'OnPremise smtp', 'OnPremise imap', 'OnPremise pop3'];
+  const all = nine.flatMap((kind) => AUTHENTICATIONS.map((authentication) => `${kind} ${authentication}`));
+  expect(kinds.sort()).toEqual(all.sort());
+});
+
+test('the destinations in files are valid', () => {
+  for (const { destination, authentication } of world.places.filter(({ proxyType }) => proxyType === 'Internet')) {
     const mistakes: Mistake[] = [];
     const read = readDestination(path.join(directory, 'destinations', `${destination}.json`), mistakes, []);
     expect(mistakes).toEqual([]);
-    expect(read.destination?.login).toEqual({ user: world.user, password: world.password });
-    const { onPremise, protocol, tls } = read.destination ?? {};
-    return `${onPremise ? 'OnPremise' : 'Internet'} ${protocol}${tls ? 's' : ''}`;
-  });
-  const six = ['smtp', 'smtps', 'imap', 'imaps', 'pop3', 'pop3s'].map((name) => `Internet ${name}`);
-  expect(kinds.sort()).toEqual([...six, 'OnPremise smtp', 'OnPremise imap', 'OnPremise pop3'].sort());
+    const { kind } = read.destination?.login ?? {};
+    expect(kind).toBe(authentication === 'BasicAuthentication' ? 'basic' : 'oauth');
+  }
 });
 
 test('Internet destinations lead to a mail server that greets', async () => {
@@ -61,13 +69,16 @@ test('Internet destinations lead to a mail server that greets', async () => {
 test('a friendly port that is taken is replaced; ports differ', () => {
   const ports = world.places.map((place) => place.port);
   expect(ports[0]).not.toBe(1587);
-  expect(new Set(ports).size).toBe(9);
+  expect(new Set(ports).size).toBe(36);
 });
 
-test.each<Client>(['curl', 'python3', undefined])('the banner for %s fits and holds no login', (client) => {
-  const text = banner(world, client, '/tmp/postern-demo-XXXXXX/postern.log');
-  expect(Math.max(...text.split('\n').map((line) => line.length))).toBeLessThanOrEqual(100);
-  for (const { destination, port } of world.places) expect(text).toMatch(new RegExp(`${destination} .*:${port}$`, 'm'));
-  expect(text).not.toContain(world.password);
-  expect(text).not.toContain(world.user);
-});
+test.each<Programs>([{ client: 'curl', terminal: 'telnet' }, { client: 'python3', terminal: 'nc' }, {}])(
+  'the banner for %o fits, shows every port, and holds no password',
+  (programs) => {
+    const text = banner(world, programs, '/tmp/postern-demo-XXXXXX/postern.log');
+    expect(Math.max(...text.split('\n').map((line) => line.length))).toBeLessThanOrEqual(100);
+    for (const { port } of world.places) expect(text).toMatch(new RegExp(` ${port}\\b`));
+    expect(text).not.toContain(world.password);
+    expect(text).not.toContain(world.user);
+  },
+);

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { fields, sessionAnswer } from '../../runners/answer.ts';
 import { type Dialog, readDialogs } from '../../runners/dialog.ts';
 import { type Call, type FakeConnection, FakeHost } from '../../runners/fake-host.ts';
+import { bearerFields, oauthbearer, readFields, xoauth2 } from '../../runners/helper-events.ts';
 
 /** Fresh VMs, and random events in each; POSTERN_FUZZ raises the first for a long hunt. */
 const WORLDS = Number(process.env.POSTERN_FUZZ ?? 100);
@@ -18,7 +19,16 @@ const LOGIN = { user: 'alice', password: 'sesame-42' };
 const APP = { user: 'crm', password: 'crm-pass-7' };
 const base64 = (text: string) => Buffer.from(text, 'latin1').toString('base64');
 const PLAIN = base64(`\0${LOGIN.user}\0${LOGIN.password}`);
-const SECRETS = [LOGIN.password, base64(LOGIN.password), PLAIN];
+/** A ready token, and the newer ones after it; what an app brings; and what that is exchanged for. */
+const SILENT = 'access-of-nobody';
+const BROUGHT = 'brought-by-app';
+const exchangedFor = (brought: string) => `access-for-${brought}`;
+const OWN_TOKENS = [SILENT, exchangedFor(BROUGHT)].flatMap((token) => [
+  token,
+  base64(xoauth2(LOGIN.user, token)),
+  base64(oauthbearer(LOGIN.user, token)),
+]);
+const SECRETS = [LOGIN.password, base64(LOGIN.password), PLAIN, ...OWN_TOKENS];
 
 /** Bytes that dialogs have each side say, the material of everything. */
 const MATERIAL = Object.fromEntries(
@@ -54,6 +64,29 @@ const OWN_LOGIN: Record<Protocol, RegExp> = {
   imap: new RegExp(`^(postern\\d+ (AUTHENTICATE ${SASL}|LOGIN "alice" "sesame-42")|${RESPONSES.join('|')})$`),
   pop3: new RegExp(`^(AUTH ${SASL}|USER alice|PASS sesame-42|${RESPONSES.join('|')})$`),
 };
+
+/** A login by token, or a part of one; the value is not looked at here. */
+const TOKEN_LOGIN: Record<Protocol, RegExp> = {
+  smtp: /^(?:AUTH (?:XOAUTH2|OAUTHBEARER)(?: (\S+))?|([A-Za-z0-9+/]+=*))$/,
+  imap: /^(?:postern\d+ AUTHENTICATE (?:XOAUTH2|OAUTHBEARER)(?: (\S+))?|([A-Za-z0-9+/]+=*))$/,
+  pop3: /^(?:AUTH (?:XOAUTH2|OAUTHBEARER)|([A-Za-z0-9+/]+=*))$/,
+};
+
+/** With line feeds, which no user and no token can have, for the separators. */
+function decoded(response: string): string {
+  return Buffer.from(response, 'base64').toString('latin1').replaceAll('\x01', '\n');
+}
+
+/** The token in an initial response, or undefined. */
+function tokenIn(response: string): string | undefined {
+  return /^(?:user=|n,a=).*\nauth=Bearer ([ -~]+)\n\n$/s.exec(decoded(response))?.[1];
+}
+
+/** All tokens that an app may have presented in what it said. */
+function tokensIn(said: string): Set<string> {
+  const words = said.match(/[A-Za-z0-9+/]{12,}=*/g) ?? [];
+  return new Set(words.flatMap((word) => /auth=Bearer ([ -~]+)\n\n$/i.exec(decoded(word))?.[1] ?? []));
+}
 
 /** The app's goodbye needs no login, and what it pipelines behind goes with it. */
 const GOODBYE: Record<Protocol, RegExp> = { smtp: /^QUIT( |$)/i, imap: /^[^ ]+ LOGOUT$/i, pop3: /^QUIT( |$)/i };
@@ -125,12 +158,18 @@ class Guard {
   /** By the server: since the login, until then its latest piece. */
   #said = '';
 
-  constructor(protocol: Protocol) {
+  readonly #mayUse: (token: string) => boolean;
+
+  /** `mayUse`: whether the login of this app may be done with this token. */
+  constructor(protocol: Protocol, mayUse: (token: string) => boolean) {
     this.#protocol = protocol;
+    this.#mayUse = mayUse;
   }
 
   onServerSays(text: string): void {
-    this.#said = this.#loginSent ? this.#said + text : text;
+    // A line that is not ended goes on in the next piece.
+    const before = this.#loginSent ? this.#said : this.#said.slice(this.#said.lastIndexOf('\n') + 1);
+    this.#said = before + text;
     if (this.#loginSent && this.#successes > 0) this.done = true;
     // The server has hung up.
     if (this.#protocol === 'imap' && /^\* BYE/im.test(text)) this.done = true;
@@ -158,8 +197,18 @@ class Guard {
     this.#loginSent = true;
   }
 
+  /** @throws Broken where the token is not one of this app's */
+  #isTokenLogin(line: string): boolean {
+    const [whole, ...values] = TOKEN_LOGIN[this.#protocol].exec(line) ?? [];
+    const value = values.find((one) => one !== undefined);
+    if (whole === undefined || value === undefined || value === 'AQ==') return whole !== undefined;
+    const token = tokenIn(value);
+    if (token !== undefined && !this.#mayUse(token)) throw new Broken('a login for a stranger');
+    return token !== undefined;
+  }
+
   #onLine(line: string): void {
-    const own = OWN_LOGIN[this.#protocol].test(line);
+    const own = OWN_LOGIN[this.#protocol].test(line) || this.#isTokenLogin(line);
     // Some servers of this test say yes before they have heard the password; that is theirs to say.
     if (own && !line.startsWith('USER ')) this.#onLogin();
     if (GOODBYE[this.#protocol].test(line)) this.done = true;
@@ -168,10 +217,15 @@ class Guard {
   }
 }
 
+type Kind = (typeof KINDS)[number];
+const KINDS = ['basic', 'bearer', 'brings', 'exchange'] as const;
+
 /** A listener of Envoy. */
 interface Place {
   root: number;
   protocol: Protocol;
+  /** How its destination logs in; `brings`: by a ready token that an app may replace. */
+  kind: Kind;
   /** It demands a login of the app's own. */
   demands: boolean;
   preauth: boolean;
@@ -188,6 +242,8 @@ interface Session {
   mutated: boolean;
   /** The app knows what the listener demands. */
   knows: boolean;
+  /** What the app said so far. */
+  said: string;
   /** Of 100 pieces, how many are not what an honest side says. */
   wild: number;
   /** Who answers is Envoy's fallback. */
@@ -203,12 +259,14 @@ interface Session {
   tag: string;
 }
 
-/** What a twin takes away from the filter: the destination's login, or the listener's demand. */
-type Loosened = 'login' | 'demand' | undefined;
+/** What a twin takes away from the filter: the destination's login, the listener's demand, or that an app must bring a token. */
+type Loosened = 'login' | 'demand' | 'exchange' | undefined;
 
 class World {
   readonly host = new FakeHost();
   readonly events: string[] = [];
+  /** Answers with a token, by path. */
+  readonly asked: Record<string, number> = {};
   readonly #random: Random;
   readonly #loosened: Loosened;
   readonly #places: Place[] = [];
@@ -272,12 +330,16 @@ class World {
   // Listeners and their routes.
 
   #addPlace(protocol: Protocol): void {
-    const demands = this.#random.percent(30);
-    const preauth = protocol === 'imap' && !demands && this.#random.percent(30);
+    const kind = this.#random.of(KINDS);
+    const demands = (kind === 'basic' || kind === 'bearer') && this.#random.percent(30);
+    const preauth = protocol === 'imap' && !demands && kind !== 'exchange' && this.#random.percent(30);
     const id = `${protocol}:${this.#numbers++}`;
-    this.#tell(`listener ${id}${demands ? ' that demands a login' : ''}${preauth ? ' with preauth' : ''}`, () => {
-      this.#places.push({ root: this.host.listener(id), protocol, demands, preauth, mutated: false });
-    });
+    this.#tell(
+      `listener ${id} ${kind}${demands ? ' that demands a login' : ''}${preauth ? ' with preauth' : ''}`,
+      () => {
+        this.#places.push({ root: this.host.listener(id), protocol, kind, demands, preauth, mutated: false });
+      },
+    );
   }
 
   #changeListeners(): void {
@@ -297,12 +359,34 @@ class World {
     const { calls } = this.host;
     if (calls.length === 0) return;
     const call = this.#random.of(calls);
-    const honest = call.path.startsWith('/v1/sessions') ? this.#route(call) : this.#changes(call);
+    const honest = this.#honest(call);
     const mutate = this.#random.percent(10);
     const body = mutate ? this.#random.mutated(Buffer.from(honest)).toString('latin1') : honest;
     const status = this.#random.percent(10) ? this.#random.of(['', '503', '409', '2000']) : '200';
     if (call.path.startsWith('/v1/sessions')) this.#remember(call, mutate);
+    else if (mutate) this.#distrust(call);
     this.#tell(`answer to ${call.path}: ${status} ${JSON.stringify(body)}`, () => this.host.answer(call, body, status));
+  }
+
+  #honest(call: Call): string {
+    if (call.path.startsWith('/v1/sessions')) return this.#route(call);
+    return call.path.startsWith('/v1/changes') ? this.#changes(call) : this.#token(call);
+  }
+
+  /** A token of this answer may be another one than ours. */
+  #distrust({ root }: Call): void {
+    for (const session of this.#sessions) if (session.connection.root === root) session.mutated = true;
+  }
+
+  /** To an exchange or a rejection. */
+  #token({ path, body }: Call): string {
+    const { route = '', token } = readFields(body);
+    const random = this.#random;
+    if (random.percent(5)) return fields({ failure: random.of(['token', 'nonsense']), text: 'why' });
+    if (random.percent(5)) return '';
+    if (random.percent(5)) return fields({ route: 'another', ...bearerFields(LOGIN.user, 'access-elsewhere') });
+    this.asked[path] = (this.asked[path] ?? 0) + 1;
+    return fields({ route, ...bearerFields(LOGIN.user, token === undefined ? SILENT : exchangedFor(token)) });
   }
 
   #remember(call: Call, mutated: boolean): void {
@@ -319,7 +403,8 @@ class World {
       return fields({ failure: random.of(['resolve', 'nonsense']), text: 'why', destination: 'mail' });
     const place = this.#places.find((one) => one.root === root);
     const dialog = {
-      login: this.#loosened === 'login' ? undefined : LOGIN,
+      login: this.#loosened === 'login' || place?.kind !== 'basic' ? undefined : LOGIN,
+      token: this.#loosened === 'login' ? undefined : this.#tokenLogin(place?.kind),
       app: place?.demands && this.#loosened !== 'demand' ? APP : undefined,
       preauth: place?.preauth ?? false,
     } as Dialog;
@@ -332,6 +417,13 @@ class World {
       address: random.percent(5) ? 'nonsense' : random.of([['192.0.2.1:25'], ['[2001:db8::1]:25', '192.0.2.1:25']]),
       ...(random.percent(20) && { sni: 'mail.example' }),
     });
+  }
+
+  #tokenLogin(kind: Kind | undefined): Dialog['token'] {
+    const bearer = { kind: 'bearer', user: LOGIN.user, token: SILENT } as const;
+    if (kind === 'bearer' || (kind === 'exchange' && this.#loosened === 'exchange')) return bearer;
+    if (kind === 'brings') return { ...bearer, brings: 'refresh_token' };
+    return kind === 'exchange' ? { kind, brings: 'authorization_code' } : undefined;
   }
 
   #changes({ path }: Call): string {
@@ -360,7 +452,9 @@ class World {
       const flags = { mutated, knows: this.#random.percent(50), fallback: this.#random.percent(8) };
       const wild = this.#random.of([0, 10, 30]);
       const states = { begun: false, serverSpoke: false, serverEnded: false, appEnded: false, answered: 0, tag: '' };
-      this.#sessions.push({ number, place, connection, guard: new Guard(protocol), wild, ...flags, ...states });
+      const guard = new Guard(protocol, (token) => mayUse(session, token));
+      const session: Session = { number, place, connection, guard, wild, said: '', ...flags, ...states };
+      this.#sessions.push(session);
     });
     this.host.callsFail = false;
   }
@@ -374,14 +468,17 @@ class World {
   #appSays(session: Session): void {
     if (session.appEnded || session.connection.closed) return;
     const bytes = this.#appBytes(session);
+    session.said += bytes.toString('latin1');
     session.appEnded = this.#random.percent(2);
     this.#tell(`${session.number} app: ${shown(bytes)}${session.appEnded ? ' and ends' : ''}`, () =>
       this.host.appSays(session.connection, bytes, session.appEnded),
     );
   }
 
-  #appBytes({ place: { protocol, demands }, knows, wild }: Session): Buffer {
+  #appBytes({ place: { protocol, kind, demands }, knows, wild }: Session): Buffer {
     const random = this.#random;
+    const brings = kind === 'exchange' || kind === 'brings';
+    if (brings && knows && random.percent(50)) return Buffer.from(random.of(TOKEN_LOGINS[protocol]));
     if (demands && knows && random.percent(50)) return Buffer.from(random.of(APP_LOGINS[protocol]));
     if (random.percent(40)) return Buffer.from(SESSION[protocol]);
     const bytes = random.of(MATERIAL[protocol].app);
@@ -444,6 +541,14 @@ class World {
   }
 }
 
+/** Whether the app's session may be one that this token opens. */
+function mayUse({ place: { kind }, said, mutated }: Session, token: string): boolean {
+  if (mutated) return true;
+  const brought = [...tokensIn(said)].some((one) => token === exchangedFor(one));
+  if (kind === 'exchange') return brought;
+  return token === SILENT ? kind !== 'basic' : kind === 'brings' && brought;
+}
+
 /** Little can happen here any more. */
 function isSpent({ connection, guard, serverEnded, appEnded }: Session): boolean {
   return guard.done || serverEnded || appEnded || connection.closed;
@@ -456,6 +561,17 @@ const APP_LOGINS: Record<Protocol, string[]> = {
   pop3: [`AUTH PLAIN ${APP_PLAIN}\r\n`, 'USER crm\r\nPASS crm-pass-7\r\n'],
 };
 
+const INLINE = base64(xoauth2(LOGIN.user, BROUGHT));
+const TOKEN_LOGINS: Record<Protocol, string[]> = {
+  smtp: [`AUTH XOAUTH2 ${INLINE}\r\n`, `AUTH XOAUTH2\r\n${INLINE}\r\n`],
+  imap: [`1 AUTHENTICATE XOAUTH2 ${INLINE}\r\n`, `1 AUTHENTICATE XOAUTH2\r\n${INLINE}\r\n2 SELECT INBOX\r\n`],
+  pop3: [`AUTH OAUTHBEARER ${base64(oauthbearer(LOGIN.user, BROUGHT))}\r\n`, `AUTH XOAUTH2\r\n${INLINE}\r\n`],
+};
+
+/** A challenge that says that a token was refused, and what answers it. */
+const REFUSAL = base64('{"status":"400"}');
+const REFUSED = /^(AQ==)?$/;
+
 const GREETINGS: Record<Protocol, string[]> = {
   smtp: ['220 mx ESMTP\r\n', '421 4.3.2 later\r\n', '220-mx\r\n220 ESMTP\r\n', '220 mx ESMTP\r\n'],
   imap: [
@@ -467,31 +583,47 @@ const GREETINGS: Record<Protocol, string[]> = {
   pop3: ['+OK ready\r\n', '-ERR later\r\n', '+OK <1.2@mx>\r\n', '+OK ready\r\n'],
 };
 
+const TOKEN_ANSWERS: Record<Protocol, string[]> = {
+  smtp: ['235 2.7.0 in\r\n', '235 2.7.0 in\r\n', '535 5.7.8 no\r\n', `334 ${REFUSAL}\r\n`],
+  imap: ['TAG OK in\r\n', 'TAG OK in\r\n', 'TAG NO [AUTHENTICATIONFAILED] no\r\n', `+ ${REFUSAL}\r\n`],
+  pop3: ['+OK in\r\n', '+OK in\r\n', '-ERR [AUTH] no\r\n', `+ ${REFUSAL}\r\n`],
+};
+
 /** The first pattern that matches a server's line, and what servers say to it. */
 const ANSWERS: Record<Protocol, [RegExp, string[]][]> = {
   smtp: [
     [
       /^EHLO /i,
-      ['250-mx\r\n250-STARTTLS\r\n250 AUTH PLAIN LOGIN\r\n', '250-mx\r\n250 AUTH LOGIN\r\n', '502 5.5.1 no\r\n'],
+      [
+        '250-mx\r\n250-STARTTLS\r\n250 AUTH PLAIN LOGIN XOAUTH2\r\n',
+        '250-mx\r\n250 AUTH LOGIN OAUTHBEARER\r\n',
+        '502 5.5.1 no\r\n',
+      ],
     ],
     [/^HELO /i, ['250 mx\r\n', '250 mx\r\n', '421 4.3.0 no\r\n']],
-    [/^AUTH (PLAIN|LOGIN.*)$/, ['334 \r\n', '334 VXNlcm5hbWU6\r\n', '504 5.5.4 no\r\n']],
+    [/^AUTH (PLAIN|XOAUTH2|OAUTHBEARER|LOGIN.*)$/, ['334 \r\n', '334 VXNlcm5hbWU6\r\n', '504 5.5.4 no\r\n']],
+    [REFUSED, ['535 5.7.8 no\r\n', '535 5.7.8 no\r\n', '421 4.7.0 bye\r\n']],
+    [/^AUTH (XOAUTH2|OAUTHBEARER) /, TOKEN_ANSWERS.smtp],
     [/^AUTH PLAIN /, ['235 2.7.0 in\r\n', '235 2.7.0 in\r\n', '535 5.7.8 no\r\n', '334 \r\n']],
     [new RegExp(`^${base64(LOGIN.user)}$`), ['334 UGFzc3dvcmQ6\r\n']],
     [new RegExp(`^(${RESPONSES.join('|')})$`), ['235 2.7.0 in\r\n', '454-4.7.0 no\r\n454 4.7.0 later\r\n']],
     [/^QUIT/i, ['221 2.0.0 bye\r\n']],
+    [/^[A-Za-z0-9+/]{30,}=*$/, TOKEN_ANSWERS.smtp],
     [/./, ['250 2.0.0 done\r\n', '250 2.0.0 done\r\n', '500 5.5.2 what\r\n']],
   ],
   imap: [
     [
       /^\S+ CAPABILITY/i,
       [
-        '* CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN\r\nTAG OK done\r\n',
+        '* CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN AUTH=XOAUTH2\r\nTAG OK done\r\n',
+        '* CAPABILITY IMAP4rev1 AUTH=OAUTHBEARER\r\nTAG OK done\r\n',
         '* CAPABILITY IMAP4 LOGINDISABLED\r\nTAG OK done\r\n',
         '* CAPABILITY IMAP4rev1\r\nTAG OK done\r\n',
       ],
     ],
-    [/^\S+ AUTHENTICATE \S+$/, ['+ \r\n', 'TAG NO no\r\n']],
+    [/^\S+ AUTHENTICATE \S+$/, ['+ \r\n', '+ \r\n', 'TAG NO no\r\n']],
+    [REFUSED, ['TAG NO no\r\n', 'TAG NO [AUTHENTICATIONFAILED] no\r\n', '* BYE no\r\n']],
+    [/^\S+ AUTHENTICATE (XOAUTH2|OAUTHBEARER) |^[A-Za-z0-9+/]{30,}=*$/, TOKEN_ANSWERS.imap],
     [
       /^\S+ (AUTHENTICATE|LOGIN) /,
       ['TAG OK in\r\n', '* CAPABILITY IMAP4rev1 IDLE\r\nTAG OK in\r\n', 'TAG NO [AUTHENTICATIONFAILED] no\r\n'],
@@ -501,8 +633,18 @@ const ANSWERS: Record<Protocol, [RegExp, string[]][]> = {
     [/./, ['TAG OK done\r\n', '* 1 EXISTS\r\nTAG OK done\r\n', 'TAG BAD what\r\n']],
   ],
   pop3: [
-    [/^CAPA/i, ['+OK\r\nSASL PLAIN LOGIN\r\nSTLS\r\n.\r\n', '+OK\r\nUSER\r\n.\r\n', '-ERR what\r\n']],
-    [/^AUTH /, ['+ \r\n', '+OK in\r\n', '-ERR [AUTH] no\r\n']],
+    [
+      /^CAPA/i,
+      [
+        '+OK\r\nSASL PLAIN LOGIN XOAUTH2\r\nSTLS\r\n.\r\n',
+        '+OK\r\nSASL OAUTHBEARER\r\n.\r\n',
+        '+OK\r\nUSER\r\n.\r\n',
+        '-ERR what\r\n',
+      ],
+    ],
+    [/^AUTH /, ['+ \r\n', '+ \r\n', '+OK in\r\n', '-ERR [AUTH] no\r\n']],
+    [REFUSED, ['-ERR [AUTH] no\r\n', '-ERR no\r\n']],
+    [/^[A-Za-z0-9+/]{30,}=*$/, TOKEN_ANSWERS.pop3],
     [new RegExp(`^${base64(LOGIN.user)}$`), ['+ \r\n']],
     [new RegExp(`^(${RESPONSES.join('|')})$`), ['+OK in\r\n', '-ERR [SYS/TEMP] later\r\n']],
     [/./, ['+OK\r\n', '+OK done\r\n', '-ERR [AUTH] no\r\n']],
@@ -515,7 +657,7 @@ function shown(bytes: Buffer): string {
 }
 
 /** Plays one world. @throws Error with the seed and the events of what was broken */
-function play(seed: number, loosened?: Loosened): FakeHost {
+function play(seed: number, loosened?: Loosened): World {
   const world = new World(seed, loosened);
   try {
     for (let count = 0; count < EVENTS; count++) world.step();
@@ -523,7 +665,7 @@ function play(seed: number, loosened?: Loosened): FakeHost {
   } catch (cause) {
     throw new Error(`seed ${seed}: ${(cause as Error).message}\n${world.events.join('\n')}`, { cause });
   }
-  return world.host;
+  return world;
 }
 
 const SEEDS = Array.from({ length: WORLDS }, (_, index) => index + 1);
@@ -546,13 +688,18 @@ describe('random events on the compiled filter', () => {
   }, () => {
     const counted = new Map<string, number>();
     for (const seed of SEEDS) {
-      for (const [name, count] of play(seed).counters) counted.set(name, (counted.get(name) ?? 0) + count);
+      const { host, asked } = play(seed);
+      for (const [name, count] of [...host.counters, ...Object.entries(asked)])
+        counted.set(name, (counted.get(name) ?? 0) + count);
     }
     // It is no proof where nobody got far.
     for (const protocol of PROTOCOLS) {
       expect(counted.get(`postern.${protocol}.login`), `logins, ${protocol}`).toBeGreaterThan(WORLDS / 10);
       expect(counted.get(`postern.${protocol}.failure.rejected`), `refused, ${protocol}`).toBeGreaterThan(0);
+      expect(counted.get(`postern.${protocol}.failure.token`), `no token, ${protocol}`).toBeGreaterThan(0);
     }
+    expect(counted.get('/v1/exchanges'), 'exchanged').toBeGreaterThan(WORLDS / 10);
+    expect(counted.get('/v1/rejections'), 'a newer token').toBeGreaterThan(WORLDS / 10);
   });
 
   test('the twin: a filter that lets an app through without the login is found', () => {
@@ -561,5 +708,9 @@ describe('random events on the compiled filter', () => {
 
   test('the twin: a filter that logs in for a stranger is found', () => {
     expect(broken(SEEDS.slice(0, 20), 'demand').join()).toContain('a login for a stranger');
+  });
+
+  test('the twin: a filter that logs in by another token than the one for what the app brought is found', () => {
+    expect(broken(SEEDS.slice(0, 20), 'exchange').join()).toContain('a login for a stranger');
   });
 });

@@ -1,4 +1,6 @@
+import { createLocalJWKSet, exportJWK, generateKeyPair, type JWTPayload, SignJWT } from 'jose';
 import { describe, expect, it } from 'vitest';
+import { jwtVerifier } from '../../../demo/connectivity-proxy/jwt.ts';
 import { type ConnectivityProxyOptions, startConnectivityProxy } from '../../../demo/connectivity-proxy.ts';
 import { afterwards, bytes, client, deadPort, server, untilEnd } from './world.ts';
 
@@ -181,4 +183,59 @@ describe('the twins that are let in', () => {
     socket.end('QUIT\r\n');
     expect((await untilEnd(socket)).toString()).toBe('QUIT\r\n');
   });
+});
+
+describe('tokens that are verified', async () => {
+  const pair = await generateKeyPair('RS256');
+  const stranger = await generateKeyPair('RS256');
+  const keys = createLocalJWKSet({ keys: [{ ...(await exportJWK(pair.publicKey)), alg: 'RS256' }] });
+  const claims = { zid: 'tenant-1', aud: ['sb-connectivity', 'other'] };
+  const sign = (payload: JWTPayload, expires = '1h', key = pair.privateKey) =>
+    new SignJWT(payload).setProtectedHeader({ alg: 'RS256' }).setExpirationTime(expires).sign(key);
+  const unsigned = () => {
+    const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
+    return `${part({ alg: 'none' })}.${part({ ...claims, exp: Math.floor(Date.now() / 1000) + 60 })}.`;
+  };
+
+  /** The proxy's answer to a whole handshake with this token, and its log. */
+  async function tunnel(jwt: string, host = 'mail.virtual') {
+    const mail = await server((socket) => socket.end('220 mail\r\n'));
+    const running = await proxy({
+      tokens: { verify: jwtVerifier({ keys, audience: 'sb-connectivity' }) },
+      tenants: {
+        'tenant-1': { locations: ['site-1'], hosts: { 'mail.virtual:25': mail } },
+        'tenant-2': { locations: ['site-1'], hosts: { 'other.virtual:25': mail } },
+      },
+    });
+    const socket = client({ host: '127.0.0.1', port: running.port });
+    socket.write(Buffer.concat([GREETING, authentication(jwt, 'site-1'), connectTo(host, 25)]));
+    return { answer: (await untilEnd(socket)).toString('hex'), log: running.log };
+  }
+
+  it('lets a tenant reach what its own Cloud Connector exposes, and writes down whose token it was', async () => {
+    const { answer: got, log } = await tunnel(await sign(claims));
+    expect(got).toBe(`${afterAuth(0)}${Buffer.from('220 mail\r\n').toString('hex')}`);
+    expect(log).toEqual([{ host: 'mail.virtual', port: 25, location: 'site-1', tenant: 'tenant-1', code: 0 }]);
+  });
+  it('2: a host of another tenant only; 3: a tenant without a Cloud Connector', async () => {
+    expect(await tunnel(await sign({ ...claims, zid: 'tenant-2' }))).toMatchObject({ answer: afterAuth(2) });
+    expect(await tunnel(await sign(claims), 'other.virtual')).toMatchObject({ answer: afterAuth(2) });
+    expect(await tunnel(await sign({ ...claims, zid: 'constructor' }))).toMatchObject({ answer: afterAuth(3) });
+  });
+  const bad: Record<string, () => Promise<string>> = {
+    'that expired': () => sign(claims, '-1s'),
+    'for another audience': () => sign({ ...claims, aud: ['sb-destination'] }),
+    'without an audience': () => sign({ zid: 'tenant-1' }),
+    'without a tenant': () => sign({ aud: claims.aud }),
+    'with an empty tenant': () => sign({ ...claims, zid: '' }),
+    'of another signer': () => sign(claims, '1h', stranger.privateKey),
+    'that nobody signed': async () => unsigned(),
+    'that was changed': async () => (await sign(claims)).replace(/\.[^.]*\./, `.${unsigned().split('.')[1]}.`),
+    'that is no JWT': async () => JWT,
+  };
+  for (const [name, jwt] of Object.entries(bad)) {
+    it(`refuses one ${name}`, async () => {
+      expect(await tunnel(await jwt())).toEqual({ answer: REFUSED_AUTH, log: [] });
+    });
+  }
 });

@@ -12,8 +12,11 @@ import {
   bytes,
   client,
   deadPort,
+  fill,
   proxyHeader,
   relay,
+  SENT,
+  seen,
   server,
   temporaryFolder,
   untilEnd,
@@ -145,26 +148,6 @@ describe('a connection', () => {
 });
 
 describe('back-pressure', () => {
-  const SENT = 64 * 1024 * 1024;
-  const chunk = Buffer.alloc(64 * 1024, 'x');
-  /** Writes until the other side takes no more; resolves to how much that was once nothing has moved for a while. */
-  function fill(socket: Socket): Promise<number> {
-    return new Promise((resolve) => {
-      let sent = 0;
-      let timer: NodeJS.Timeout | undefined;
-      const write = () => {
-        clearTimeout(timer);
-        while (sent < SENT) {
-          sent += chunk.length;
-          if (!socket.write(chunk)) break;
-        }
-        timer = setTimeout(() => resolve(sent), 300);
-      };
-      socket.on('drain', write);
-      write();
-    });
-  }
-
   it('holds a server back whose app does not read, and then delivers all of it', async () => {
     const filled = Promise.withResolvers<number>();
     const { socketPath } = await world({
@@ -187,17 +170,6 @@ describe('back-pressure', () => {
     expect((await bytes(server, stalled)).length).toBe(stalled);
   });
 });
-
-/** What an app sees that speaks at once, as pipelining apps do; its bytes must not turn the close into a reset. */
-async function seen(socketPath: string, routeId?: string): Promise<string> {
-  const socket = app(socketPath, routeId);
-  socket.write('MAIL FROM:<a@b>\r\n'.repeat(1000));
-  const line = (await untilEnd(socket)).toString();
-  socket.end();
-  await once(socket, 'close');
-  expect(socket.errored).toBeNull();
-  return line;
-}
 
 describe('failures become one line', () => {
   const temporary = (failure: string) => `421 4.4.1 postern: office-mail: ${failure}\r\n`;
@@ -381,7 +353,7 @@ describe('failures become one line', () => {
 });
 
 describe('the socket', () => {
-  const options = { target: () => undefined, log: { debug: () => {}, warn: () => {} } };
+  const options = { target: () => undefined, log: { debug: () => {}, warn: () => {} }, ca: '' };
 
   it('has mode 0600 and goes with the relay', async () => {
     const { socketPath, close } = await world();

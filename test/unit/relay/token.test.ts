@@ -106,45 +106,52 @@ describe('binding', () => {
     expect(asked.map(({ form }) => form.get('client_secret'))).toEqual([SECRET, 'another']);
   });
 
-  it('keeps a token until its last minute, and shares one request', async () => {
+  it('keeps a token, shares one request, and renews it early', async () => {
     const { url, asked } = await tokenService(issued);
     const { source } = await binding(url);
+    vi.useFakeTimers({ toFake: ['Date'] });
+    afterwards(() => vi.useRealTimers());
     const tokens = new Tokens();
     const together = await Promise.all(Array.from({ length: 20 }, () => tokens.get(source)));
     expect(new Set(together)).toEqual(new Set(['jwt-1']));
-    vi.useFakeTimers({ toFake: ['Date'] });
-    afterwards(() => vi.useRealTimers());
-    vi.setSystemTime(Date.now() + 3530_000);
+    vi.setSystemTime(Date.now() + 2990_000);
     expect(await tokens.get(source)).toBe('jwt-1');
-    vi.setSystemTime(Date.now() + 20_000);
+    expect(asked).toHaveLength(1);
+    vi.setSystemTime(Date.now() + 20_000); // the early renewal begins, and the old one is used meanwhile
+    expect(await tokens.get(source)).toBe('jwt-1');
+    vi.setSystemTime(Date.now() + 580_000);
     expect(await tokens.get(source)).toBe('jwt-2');
     expect(asked).toHaveLength(2);
   });
 
-  it('asks again after the proxy refused a token, unless that was new', async () => {
-    const { url } = await tokenService(issued);
+  it('asks again after the proxy refused a token, but not for each refusal', async () => {
+    const { url, asked } = await tokenService(issued);
     const { source } = await binding(url);
     const tokens = new Tokens();
     expect(await tokens.get(source)).toBe('jwt-1');
-    tokens.refused(source);
-    expect(await tokens.get(source)).toBe('jwt-1');
-    vi.useFakeTimers({ toFake: ['Date'] });
-    afterwards(() => vi.useRealTimers());
-    vi.setSystemTime(Date.now() + 31_000);
-    tokens.refused(source);
+    tokens.refused(source, 'jwt-1');
+    tokens.refused(source, 'jwt-1'); // by a connection that had it, too
     expect(await tokens.get(source)).toBe('jwt-2');
+    let failed = 0;
+    for (let attempt = 0; attempt < 20; attempt++) {
+      const token = await tokens
+        .get(source)
+        .catch((error) => void expect(error).toMatchObject({ code: 'token', retry: true }));
+      if (token === undefined) failed++;
+      tokens.refused(source, token ?? undefined);
+    }
+    expect(failed).toBeGreaterThan(10);
+    expect(asked.length).toBeLessThan(6);
   });
 
-  it('does not keep a failure', async () => {
-    const { url } = await tokenService((form, count, response) => {
-      if (count > 1) return issued(form, count);
+  it('bridges faults of the token service', async () => {
+    const { url, asked } = await tokenService((form, count, response) => {
+      if (count > 2) return issued(form, count);
       response.statusCode = 503;
       return {};
     });
-    const { source } = await binding(url);
-    const tokens = new Tokens();
-    await expect(tokens.get(source)).rejects.toMatchObject({ code: 'token', retry: true });
-    expect(await tokens.get(source)).toBe('jwt-2');
+    expect(await new Tokens().get((await binding(url)).source)).toBe('jwt-3');
+    expect(asked).toHaveLength(3);
   });
 
   it('tells what the token service refuses by its code, never by its text', async () => {
@@ -178,11 +185,11 @@ describe('binding', () => {
   });
 
   it('sends the secret over https only, but for loopback', async () => {
-    expect(await failure((await binding('http://token.example')).source)).toMatch(/must be https/);
-    expect(await failure((await binding('ftp://127.0.0.1')).source)).toMatch(/must be https/);
-    expect(await failure((await binding('http://127.0.0.1.evil.example')).source)).toMatch(/must be https/);
+    expect(await failure((await binding('http://token.example')).source)).toMatch(/must be an https address/);
+    expect(await failure((await binding('ftp://127.0.0.1')).source)).toMatch(/must be an https address/);
+    expect(await failure((await binding('http://127.0.0.1.evil.example')).source)).toMatch(/must be an https address/);
     expect(await failure((await binding('https://user:pass@token.example')).source)).toMatch(/without credentials/);
-    expect(await failure((await binding('token.example')).source)).toMatch(/not a URL/);
+    expect(await failure((await binding('token.example')).source)).toMatch(/must be an https address/);
   });
 
   it('says what a binding lacks, without quoting it', async () => {
@@ -195,6 +202,7 @@ describe('binding', () => {
     const list = await file('null');
     expect(await failure({ kind: 'binding', path: list.path })).toMatch(/has no clientid/);
     const empty = await temporaryFolder();
-    expect(await failure({ kind: 'binding', path: empty })).toMatch(/ENOENT/);
+    expect(await failure({ kind: 'binding', path: empty })).toMatch(/empty folder/);
+    expect(await failure({ kind: 'binding', path: join(empty, 'none') })).toMatch(/ENOENT/);
   });
 });

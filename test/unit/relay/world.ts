@@ -3,8 +3,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach } from 'vitest';
-import { startRelay } from '../../../sidecar-auth/relay/relay.ts';
+import { afterEach, expect } from 'vitest';
+import { type RelayOptions, startRelay } from '../../../sidecar-auth/relay/relay.ts';
 import type { RelayTarget } from '../../../sidecar-auth/relay-target.ts';
 
 const cleanups: (() => unknown)[] = [];
@@ -95,8 +95,8 @@ export function fixed(versionCommand: number, family: number, body: Buffer): Buf
   return Buffer.concat([Buffer.from('\r\n\r\n\0\r\nQUIT\n'), Buffer.from([versionCommand, family]), length, body]);
 }
 
-/** A relay with one route, `smtp-1`, and what it logged. */
-export async function relay(target: Partial<RelayTarget> & { proxy: RelayTarget['proxy'] }) {
+/** A relay with one route, `smtp-1`, and what it logged. `ca`: what it trusts; without it nothing. */
+export async function relay(target: Partial<RelayTarget>, { ca = '', ...options }: Partial<RelayOptions> = {}) {
   const socketPath = join(await temporaryFolder(), 'relay.sock');
   const logged: unknown[] = [];
   const write = (...line: unknown[]) => void logged.push(line);
@@ -106,12 +106,16 @@ export async function relay(target: Partial<RelayTarget> & { proxy: RelayTarget[
     host: 'mail.virtual',
     port: 25,
     connectTimeoutMs: 5_000,
+    security: { kind: 'none' },
+    hello: 'app.example',
     ...target,
   };
   const running = await startRelay({
     socketPath,
     target: (id) => (id === 'smtp-1' ? route : undefined),
     log: { debug: write, warn: write },
+    ca,
+    ...options,
   });
   afterwards(() => running.close());
   return { socketPath, logged, close: running.close };
@@ -122,4 +126,37 @@ export function app(socketPath: string, routeId = 'smtp-1'): Socket {
   const socket = client({ path: socketPath });
   socket.write(proxyHeader([0xe0, routeId]));
   return socket;
+}
+
+/** More than all buffers on the way together. */
+export const SENT = 64 * 1024 * 1024;
+
+/** Writes until the other side takes no more; resolves to how much that was once nothing has moved for a while. */
+export function fill(socket: Socket): Promise<number> {
+  const chunk = Buffer.alloc(64 * 1024, 'x');
+  return new Promise((resolve) => {
+    let sent = 0;
+    let timer: NodeJS.Timeout | undefined;
+    const write = () => {
+      clearTimeout(timer);
+      while (sent < SENT) {
+        sent += chunk.length;
+        if (!socket.write(chunk)) break;
+      }
+      timer = setTimeout(() => resolve(sent), 300);
+    };
+    socket.on('drain', write);
+    write();
+  });
+}
+
+/** What an app sees that speaks at once, as pipelining apps do; its bytes must not turn the close into a reset. */
+export async function seen(socketPath: string, routeId?: string): Promise<string> {
+  const socket = app(socketPath, routeId);
+  socket.write('MAIL FROM:<a@b>\r\n'.repeat(1000));
+  const line = (await untilEnd(socket)).toString();
+  socket.end();
+  await once(socket, 'close');
+  expect(socket.errored).toBeNull();
+  return line;
 }

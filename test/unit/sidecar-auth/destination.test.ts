@@ -1,5 +1,9 @@
-import { expect, it } from 'vitest';
-import type { Destination } from '../../../sidecar-auth/destination/destination.ts';
+import { createPrivateKey, generateKeyPairSync } from 'node:crypto';
+import { describe, expect, it } from 'vitest';
+import { ConfigMistakes } from '../../../sidecar-auth/config/mistakes.ts';
+import { type Destination, destinationFromProperties } from '../../../sidecar-auth/destination/destination.ts';
+import type { TokenService } from '../../../sidecar-auth/destination/token-service.ts';
+import { selfSigned } from '../token/certificate.ts';
 import { FILE, type Files, load, MAIL, mistakesOf } from './files.ts';
 
 const { 'mail.transport.protocol': _p, 'mail.smtps.host': _h, 'mail.password': _s, ...BARE } = MAIL;
@@ -37,12 +41,14 @@ it.each([
     port,
     tls,
     host: 'mail.example.com',
-    login: { user: 'jane', password: 'geheim-1' },
+    login: { kind: 'basic', user: 'jane', password: 'geheim-1' },
+    verify: true,
+    starttls: false,
   });
 });
 
 it.each(['imap', 'imap4'])('finds the keys of imap under %s', (name) => {
-  const properties = { ...BARE, ...SECRET, 'mail.transport.protocol': 'imap4', 'mail.imap.starttls.enable': 'false' };
+  const properties = { ...BARE, ...SECRET, 'mail.transport.protocol': 'imap4' };
   expect(destination({ ...properties, [`mail.${name}.host`]: 'h', [`mail.${name}.port`]: '77' })).toMatchObject({
     host: 'h',
     port: 77,
@@ -66,7 +72,7 @@ it('reads YAML, where an unquoted password stays what it is', () => {
     .join('\n');
   for (const password of ['0123', '1e5', 'true', '12345678901234567890']) {
     const { destinations } = load({ 'destinations/mail.json': yaml.replace(': P', `: ${password}`) });
-    expect(destinations.get('office-mail')?.login?.password).toBe(password);
+    expect(destinations.get('office-mail')?.login).toMatchObject({ kind: 'basic', password });
   }
 });
 
@@ -84,8 +90,8 @@ it('reads a password file, without one newline at its end', () => {
     'mail.smtps.host': 'h',
     'mail.passwordFile': './p',
   };
-  expect(destination(properties, { 'destinations/p': ' wort \n' })?.login?.password).toBe(' wort ');
-  expect(destination(properties, { 'destinations/p': 'wort' })?.login?.password).toBe('wort');
+  expect(destination(properties, { 'destinations/p': ' wort \n' })?.login).toMatchObject({ password: ' wort ' });
+  expect(destination(properties, { 'destinations/p': 'wort' })?.login).toMatchObject({ password: 'wort' });
   expect(mistakes(properties, { 'destinations/p': 'wort\n\n' })).toEqual([
     expect.stringMatching(/^mail.passwordFile: must not contain CR/),
   ]);
@@ -103,42 +109,261 @@ it.each([
 ])('%s needs no login', (_, more) => {
   const { Authentication: _a, 'mail.user': _u, ...rest } = BARE;
   const found = destination({ ...rest, 'mail.transport.protocol': 'smtps', 'mail.smtps.host': 'h', ...more });
-  expect(found).toBeDefined();
-  expect(found).not.toHaveProperty('login');
+  expect(found?.login).toEqual({ kind: 'none' });
 });
 
-it.each(['OAuth2ClientCredentials', 'OAuth2RefreshToken', 'OAuth2AuthorizationCode'])(
-  '%s is not supported yet',
-  (kind) => {
-    expect(mistakes({ ...MAIL, Authentication: kind })).toEqual([
-      expect.stringContaining(`${kind} is not supported yet`),
+it.each([
+  ['smtp', {}, true],
+  ['smtp', { 'mail.smtp.starttls.enable': 'true' }, true],
+  ['smtp', { 'mail.smtp.starttls.enable': true, 'mail.smtp.starttls.required': true }, true],
+  ['smtp', { 'mail.smtp.starttls.required': 'false' }, true],
+  ['smtp', { 'mail.smtp.starttls.enable': 'false' }, false],
+  ['smtp', { 'mail.smtp.starttls.enable': 'FALSE' }, false],
+  ['imap4', { 'mail.imap.starttls.enable': false }, false],
+  ['smtps', {}, false],
+  ['smtps', { 'mail.smtps.starttls.enable': 'true' }, false],
+])('Internet %s with %j has STARTTLS %s', (protocol, more, starttls) => {
+  const plain = { ...BARE, ...SECRET, 'mail.transport.protocol': protocol, [`mail.${protocol}.host`]: 'h' };
+  expect(destination({ ...plain, ...more })?.starttls).toBe(starttls);
+});
+
+it('STARTTLS can not be demanded and turned off', () => {
+  const plain = { ...BARE, ...SECRET, 'mail.transport.protocol': 'smtp', 'mail.smtp.host': 'h' };
+  const off = { ...plain, 'mail.smtp.starttls.enable': 'false' };
+  expect(mistakes({ ...off, 'mail.smtp.starttls.required': 'true' })).toEqual([
+    'mail.smtp.starttls.required: must not be true where mail.smtp.starttls.enable is false',
+  ]);
+  expect(mistakes({ ...off, 'mail.smtp.starttls.required': 'false' })).toEqual([]);
+});
+
+const CONNECTIVITY = { 'postern.yaml': { ...FILE, connectivity: { host: 'cp', token: 'none' } } };
+const PLANT = { ...BARE, ...SECRET, ProxyType: 'OnPremise', CloudConnectorLocationId: 'werk 1' };
+
+it('on-premise: plain without STARTTLS unless it is asked for, with the location id', () => {
+  const plain = { ...PLANT, 'mail.transport.protocol': 'pop3', 'mail.pop3.host': 'virtual' };
+  expect(destination(plain, CONNECTIVITY)).toMatchObject({
+    onPremise: true,
+    location: 'werk 1',
+    port: 110,
+    starttls: false,
+  });
+  for (const key of ['enable', 'required']) {
+    const found = destination({ ...plain, [`mail.pop3.starttls.${key}`]: 'true' }, CONNECTIVITY);
+    expect(found?.starttls).toBe(true);
+  }
+  expect(mistakes({ ...plain, CloudConnectorLocationId: 'x'.repeat(190) }, CONNECTIVITY)).toHaveLength(1);
+  expect(mistakes({ ...plain, CloudConnectorLocationId: 'x'.repeat(189) }, CONNECTIVITY)).toEqual([]);
+});
+
+it.each(['smtp', 'imap', 'pop3'])('on-premise: %ss has TLS inside the tunnel', (protocol) => {
+  const secure = { ...PLANT, 'mail.transport.protocol': `${protocol}s`, [`mail.${protocol}s.host`]: 'virtual' };
+  expect(destination(secure, CONNECTIVITY)).toMatchObject({ onPremise: true, tls: true, starttls: false, protocol });
+});
+
+it('ssl.trust: only "*", which is no verification', () => {
+  expect(destination({ ...MAIL, 'mail.smtps.ssl.trust': '*' })?.verify).toBe(false);
+  expect(destination(MAIL)?.verify).toBe(true);
+  for (const trust of ['mail.example.com', 'a.example b.example', '* a.example', '**']) {
+    expect(mistakes({ ...MAIL, 'mail.smtps.ssl.trust': trust })).toEqual([
+      expect.stringMatching(/^mail.smtps.ssl.trust: must be .* tls.additionalCAs$/),
+    ]);
+  }
+});
+
+it("takes Jakarta Mail's mechanisms and time limits", () => {
+  const more = {
+    'mail.smtps.auth.mechanisms': 'login DIGEST-MD5 PLAIN',
+    'mail.smtps.connectiontimeout': '1500',
+    'mail.smtps.timeout': 90000,
+  };
+  expect(destination({ ...MAIL, ...more })).toMatchObject({
+    mechanisms: ['LOGIN', 'PLAIN'],
+    connectTimeoutMs: 1500,
+    timeoutMs: 90000,
+  });
+  const endless = destination({ ...MAIL, 'mail.smtps.timeout': '0', 'mail.smtps.connectiontimeout': '-1' });
+  expect(endless).toBeDefined();
+  expect(endless).not.toHaveProperty('timeoutMs');
+  expect(endless).not.toHaveProperty('connectTimeoutMs');
+  expect(mistakes({ ...MAIL, 'mail.smtps.timeout': '600001' })).toHaveLength(1);
+  expect(mistakes({ ...MAIL, 'mail.smtps.auth.mechanisms': 'XOAUTH2' })).toEqual([
+    'mail.smtps.auth.mechanisms: must name PLAIN or LOGIN',
+  ]);
+  expect(destination({ ...OAUTH, 'mail.smtps.auth.mechanisms': 'XOAUTH2 PLAIN' })?.mechanisms).toEqual(['XOAUTH2']);
+});
+
+const { 'mail.password': _, ...WITHOUT } = MAIL;
+const OAUTH = {
+  ...WITHOUT,
+  Authentication: 'OAuth2ClientCredentials',
+  tokenServiceURL: 'https://login.example.com/oauth/token',
+  clientId: 'postern',
+  clientSecret: 'geheim-2',
+};
+
+function token(properties: object, files: Files = {}): TokenService | undefined {
+  const login = destination(properties, files)?.login;
+  return login?.kind === 'oauth' ? login.token : undefined;
+}
+
+it.each([
+  ['OAuth2ClientCredentials', 'client_credentials'],
+  ['OAuth2RefreshToken', 'refresh_token'],
+  ['OAuth2AuthorizationCode', 'authorization_code'],
+])('%s is the grant %s', (kind, grant) => {
+  expect(destination({ ...OAUTH, Authentication: kind })?.login).toEqual({
+    kind: 'oauth',
+    user: 'jane',
+    grant,
+    token: {
+      url: 'https://login.example.com/oauth/token',
+      urlType: 'Dedicated',
+      clientId: 'postern',
+      authentication: { kind: 'secret', secret: 'geheim-2', in: 'either' },
+      body: {},
+      headers: {},
+      queries: {},
+    },
+  });
+});
+
+it('reads what is sent along with token requests', () => {
+  const more = {
+    scope: 'a b',
+    tokenServiceURLType: 'Common',
+    'tokenService.body.resource': 'urn:x',
+    'tokenServiceURL.headers.X-Zone': 'eu',
+    'tokenServiceURL.queries.v': '2',
+  };
+  expect(token({ ...OAUTH, ...more })).toMatchObject({
+    scope: 'a b',
+    urlType: 'Common',
+    body: { resource: 'urn:x' },
+    headers: { 'X-Zone': 'eu' },
+    queries: { v: '2' },
+  });
+});
+
+it.each(['http://login.example.com/token', 'https://a:b@login.example.com/token', 'login.example.com', 'ftp://x/'])(
+  'tokenServiceURL %s is refused',
+  (url) => {
+    expect(mistakes({ ...OAUTH, tokenServiceURL: url })).toEqual([
+      expect.stringMatching(/^tokenServiceURL: must be an https URL/),
     ]);
   },
 );
 
-it.each([
-  ['missing', {}],
-  ['true', { 'mail.smtp.starttls.enable': 'true' }],
-])('plain Internet with STARTTLS %s is refused, false is taken', (_, more) => {
-  const plain = { ...BARE, ...SECRET, 'mail.transport.protocol': 'smtp', 'mail.smtp.host': 'h' };
-  expect(mistakes({ ...plain, ...more })).toEqual([
-    expect.stringMatching(/^mail.smtp.starttls.enable: STARTTLS is not supported yet/),
-  ]);
-  for (const value of ['false', false, 'FALSE'])
-    expect(mistakes({ ...plain, 'mail.smtp.starttls.enable': value })).toEqual([]);
+it.each(['http://127.0.0.1:8080/token', 'https://{tenant}.example.com/token'])('tokenServiceURL %s is taken', (url) => {
+  expect(token({ ...OAUTH, tokenServiceURL: url })?.url).toBe(url);
 });
 
-it('on-premise: plain protocols only, with the location id', () => {
-  const connectivity = { 'postern.yaml': { ...FILE, connectivity: { host: 'cp', token: 'none' } } };
-  const plant = { ...BARE, ...SECRET, ProxyType: 'OnPremise', CloudConnectorLocationId: 'werk 1' };
-  const plain = { ...plant, 'mail.transport.protocol': 'pop3', 'mail.pop3.host': 'virtual' };
-  expect(destination(plain, connectivity)).toMatchObject({ onPremise: true, location: 'werk 1', port: 110 });
-  expect(mistakes({ ...plain, CloudConnectorLocationId: 'x'.repeat(190) }, connectivity)).toHaveLength(1);
-  expect(mistakes({ ...plain, CloudConnectorLocationId: 'x'.repeat(189) }, connectivity)).toEqual([]);
-  const secure = { ...plant, 'mail.transport.protocol': 'pop3s', 'mail.pop3s.host': 'virtual' };
-  expect(mistakes(secure, connectivity)).toEqual([
-    expect.stringMatching(/^mail.transport.protocol: must be smtp, pop3, imap/),
+it('needs what the grant needs', () => {
+  const { clientSecret: _s, 'mail.user': _u, ...bare } = OAUTH;
+  const client = { ...bare, 'mail.user': 'jane' };
+  expect(mistakes(client)).toEqual([expect.stringMatching(/^clientSecret: or clientSecretFile.* is missing$/)]);
+  expect(mistakes({ ...bare, clientSecret: 'x' })).toEqual(['mail.user: is missing']);
+  // A public client, and a user that the app names.
+  expect(token({ ...bare, Authentication: 'OAuth2RefreshToken' })?.authentication).toEqual({ kind: 'none' });
+});
+
+it.each([
+  [{ 'tokenService.addClientCredentialsInBody': 'true' }, { kind: 'secret', secret: 'geheim-2', in: 'body' }],
+  [{ 'tokenService.addClientCredentialsInBody': false }, { kind: 'secret', secret: 'geheim-2', in: 'header' }],
+  [
+    { tokenServiceUser: 'u', tokenServicePassword: 'p' },
+    { kind: 'basic', user: 'u', password: 'p' },
+  ],
+])('client authentication: %j', (more, authentication) => {
+  expect(token({ ...OAUTH, ...more })?.authentication).toEqual(authentication);
+});
+
+it('reads secrets, keys and certificates from files', () => {
+  const { clientSecret: _s, ...open } = OAUTH;
+  expect(
+    token({ ...open, clientSecretFile: './s' }, { 'destinations/s': 'aus Datei\n' })?.authentication,
+  ).toMatchObject({
+    secret: 'aus Datei',
+  });
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const pem = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+  const assertion = { ...open, 'clientAssertion.keyFile': './k', 'clientAssertion.keyId': 'one' };
+  expect(token(assertion, { 'destinations/k': pem })?.authentication).toEqual({
+    kind: 'private_key_jwt',
+    key: pem,
+    keyId: 'one',
+  });
+  for (const content of ['geheim-3', pem.replace('A', '?')]) {
+    const found = mistakes(assertion, { 'destinations/k': content });
+    expect(found).toEqual([expect.stringMatching(/^clientAssertion.keyFile: must be a PEM file/)]);
+    expect(found.join()).not.toContain('geheim');
+  }
+  expect(mistakes({ ...assertion, clientSecret: 'x' }, { 'destinations/k': pem })).toEqual([
+    'clientAssertion.keyFile: must not stand beside clientSecret',
   ]);
+});
+
+it('reads the certificate and the key of mTLS from one file, with a password where it has one', async () => {
+  const { clientSecret: _s, ...open } = OAUTH;
+  const { certificate, key } = await selfSigned('postern');
+  const cipher = { cipher: 'aes-256-cbc', passphrase: 'geheim-4' };
+  const locked = createPrivateKey(key)
+    .export({ type: 'pkcs8', format: 'pem', ...cipher })
+    .toString();
+  const mtls = { ...open, 'tokenService.KeyStoreLocation': './store.pem' };
+  const files = { 'destinations/store.pem': `${certificate}${key}` };
+  expect(token(mtls, files)?.authentication).toMatchObject({ kind: 'tls', key });
+  const lockedFiles = { 'destinations/store.pem': `${certificate}${locked}` };
+  expect(token({ ...mtls, 'tokenService.KeyStorePassword': 'geheim-4' }, lockedFiles)?.authentication).toEqual(
+    token(mtls, files)?.authentication,
+  );
+  for (const password of [{}, { 'tokenService.KeyStorePassword': 'falsch' }])
+    expect(mistakes({ ...mtls, ...password }, lockedFiles)).toEqual([
+      expect.stringMatching(/^tokenService.KeyStoreLocation: must be a PEM file/),
+    ]);
+  expect(mistakes(mtls, { 'destinations/store.pem': key })).toHaveLength(1);
+});
+
+it('reads a refresh token of up to 16 KiB, for OAuth2RefreshToken only', () => {
+  const refresh = { ...OAUTH, Authentication: 'OAuth2RefreshToken', refreshTokenFile: './t' };
+  const files = (length: number) => ({ 'destinations/t': `${'r'.repeat(length)}\n` });
+  expect(token(refresh, files(16_384))?.refreshToken).toBe('r'.repeat(16_384));
+  expect(mistakes(refresh, files(16_385))).toHaveLength(1);
+  expect(mistakes({ ...refresh, Authentication: 'OAuth2AuthorizationCode' }, files(5))).toEqual([
+    'refreshTokenFile: is for OAuth2RefreshToken',
+  ]);
+});
+
+describe('a destination of the Destination service', () => {
+  const WHERE = 'https://destination.example.com/destination-configuration/v1/destinations/office-mail';
+  const served = (properties: Record<string, unknown>) => destinationFromProperties(properties, WHERE);
+
+  it('is read like one of a file', () => {
+    expect(served(MAIL)).toEqual({ ...destination(MAIL), file: WHERE });
+    expect(served({ ...OAUTH, 'mail.smtps.port': 4465, certificates: [], other: null })).toMatchObject({ port: 4465 });
+    expect(() => served({ ...MAIL, 'mail.smtps.starttls.enabel': 'x' })).toThrow(ConfigMistakes);
+    expect(() => served({ ...MAIL, 'mail.smtps.host': undefined })).toThrow(`${WHERE}: mail.smtps.host`);
+    expect(served({ ...MAIL, 'mail.something.far.away': '1' }).name).toBe('office-mail');
+  });
+
+  it('makes no file of this machine be read', () => {
+    const { 'mail.password': _p, ...open } = MAIL;
+    expect(() => served({ ...open, 'mail.passwordFile': '/etc/hostname' })).toThrow('is for destination files');
+    const { clientSecret: _s, ...client } = OAUTH;
+    const files = {
+      clientSecretFile: '/etc/hostname',
+      'tokenService.KeyStoreLocation': '/etc/hostname',
+      'clientAssertion.keyFile': '/etc/hostname',
+      refreshTokenFile: '/etc/hostname',
+    };
+    const { login } = served({ ...client, ...files, Authentication: 'OAuth2RefreshToken' });
+    expect(login).toMatchObject({ token: { authentication: { kind: 'destination_service' } } });
+    expect(login.kind === 'oauth' && login.token).not.toHaveProperty('refreshToken');
+  });
+
+  it('may do without what only the Destination service needs', () => {
+    const { clientSecret: _s, tokenServiceURL: _t, ...bare } = OAUTH;
+    expect(served(bare).login).toMatchObject({ token: { url: '', authentication: { kind: 'destination_service' } } });
+  });
 });
 
 it.each(['\r', '\n', '\0', '\x01'])('refuses %j in any value and does not quote it', (octet) => {

@@ -32,7 +32,10 @@ function follow(files: Files = {}) {
 }
 
 const host = (config: Config) => config.destinations.get('office-mail')?.host;
-const password = (config: Config) => config.destinations.get('office-mail')?.login?.password;
+const password = (config: Config) => {
+  const login = config.destinations.get('office-mail')?.login;
+  return login?.kind === 'basic' ? login.password : undefined;
+};
 const CHANGED = { ...MAIL, 'mail.smtps.host': 'new.example.com' };
 
 it('a destination written in place', async () => {

@@ -1,9 +1,11 @@
 import { expect, it } from 'vitest';
 import type { Line } from '../../../sidecar-auth/contract/lines.ts';
 import { Failure } from '../../../sidecar-auth/failure.ts';
+import { relayTarget } from '../../../sidecar-auth/route/relay-target.ts';
 import type { Resolve } from '../../../sidecar-auth/route/resolve.ts';
-import { relayTarget, sessionAnswer } from '../../../sidecar-auth/route/session.ts';
+import { Sessions } from '../../../sidecar-auth/route/session.ts';
 import { type Entry, RouteTable } from '../../../sidecar-auth/route/table.ts';
+import type { TokenIssuer } from '../../../sidecar-auth/token/issuer.ts';
 
 const ID = 'smtp:0123456789abcdef';
 const PROXY = { host: 'cp', port: 20004, token: { kind: 'none' } } as const;
@@ -22,9 +24,11 @@ const DIRECT: Entry = {
     onPremise: false,
     protocol: 'smtp',
     tls: true,
+    starttls: false,
+    verify: true,
     host: 'mail.example.com',
     port: 465,
-    login: { user: 'jane', password: 'wort' },
+    login: { kind: 'basic', user: 'jane', password: 'wort' },
     hello: 'gw.example.com',
   },
   loginTimeout: 30,
@@ -39,30 +43,44 @@ function changed(entry: Entry, destination: object, more: Partial<Entry> = {}): 
   };
 }
 
+const speaking = (protocol: 'imap' | 'pop3') => changed(DIRECT, { protocol }, { protocol });
+
 const both: Resolve = async () => ({ addresses: ['2001:db8::1', '192.0.2.1'], keep: 30 });
+
+/** The sessions of one table, whose destinations come from files. */
+function sessionsOf(table: RouteTable, resolve = both, workers = 4, issuer?: TokenIssuer): Sessions {
+  return new Sessions({
+    table,
+    resolve,
+    workers,
+    served: async () => undefined,
+    issuer: () => issuer,
+    onChange: () => {},
+  });
+}
 
 async function answer(entry: Entry, { resolve = both, workers = 4, id = ID } = {}) {
   const table = new RouteTable();
   table.update([entry]);
-  const lines = await sessionAnswer(table, id, resolve, workers);
+  const lines = await sessionsOf(table, resolve, workers).answer(id);
   return { table, lines, value: (key: string) => lines.filter(([name]) => name === key).map(([, text]) => text) };
 }
 
 it('direct TLS to a name', async () => {
   const { table, lines } = await answer(DIRECT);
   const expected: Line[] = [
+    ['route', table.ofListener(ID)?.id ?? ''],
+    ['destination', 'office'],
     ['to', 'direct'],
     ['address', '[2001:db8::1]:465'],
     ['address', '192.0.2.1:465'],
     ['sni', 'mail.example.com'],
-    ['keep', '30'],
-    ['route', table.ofListener(ID)?.id ?? ''],
-    ['destination', 'office'],
     ['login', 'basic'],
     ['user', 'jane'],
     ['password', 'wort'],
     ['plain', '\0jane\0wort'],
     ['hello', 'gw.example.com'],
+    ['keep', '30'],
     ['deadline', '30000'],
     ['limit', '3'],
   ];
@@ -82,19 +100,19 @@ it('relay: no address, 120 s, and nothing is resolved', async () => {
 });
 
 it('no login, and a name for EHLO in SMTP only', async () => {
-  const { login: _l, hello: _h, ...destination } = DIRECT.destination ?? ({} as never);
-  const none = await answer({ ...DIRECT, destination });
+  const { hello: _, ...destination } = DIRECT.destination ?? ({} as never);
+  const none = await answer({ ...DIRECT, destination: { ...destination, login: { kind: 'none' } } });
   expect([none.value('login'), none.value('user'), none.value('plain')]).toEqual([['none'], [], []]);
   expect(none.value('hello')).toEqual([expect.stringMatching(/^(\[127\.0\.0\.1\]|[^. ]+\.[^ ]+)$/)]);
-  expect((await answer({ ...DIRECT, protocol: 'imap' })).value('hello')).toEqual([]);
+  expect((await answer(speaking('imap'))).value('hello')).toEqual([]);
 });
 
 it('what the listener demands of the app', async () => {
   const app = await answer({ ...DIRECT, listener: { ...DIRECT.listener, app: { user: 'crm', password: 'pw' } } });
   expect([app.value('app.user'), app.value('app.password'), app.value('greeting')]).toEqual([['crm'], ['pw'], []]);
   const listener = { ...DIRECT.listener, greeting: 'preauth' } as const;
-  expect((await answer({ ...DIRECT, protocol: 'imap', listener })).value('greeting')).toEqual(['preauth']);
-  expect((await answer({ ...DIRECT, protocol: 'pop3', listener })).value('greeting')).toEqual([]);
+  expect((await answer({ ...speaking('imap'), listener })).value('greeting')).toEqual(['preauth']);
+  expect((await answer({ ...speaking('pop3'), listener })).value('greeting')).toEqual([]);
 });
 
 it.each([
@@ -136,11 +154,14 @@ it('a change while the name is looked up: the answer is of the new revision', as
   table.update([DIRECT]);
   let first = true;
   const resolve: Resolve = async (host) => {
-    if (first) table.update([changed(DIRECT, { host: 'new.example.com', login: { user: 'new', password: 'neu' } })]);
+    if (first)
+      table.update([
+        changed(DIRECT, { host: 'new.example.com', login: { kind: 'basic', user: 'new', password: 'neu' } }),
+      ]);
     first = false;
     return { addresses: [host === 'new.example.com' ? '192.0.2.9' : '192.0.2.1'], keep: 30 };
   };
-  const lines = await sessionAnswer(table, ID, resolve, 1);
+  const lines = await sessionsOf(table, resolve, 1).answer(ID);
   expect(lines).toContainEqual(['address', '192.0.2.9:465']);
   expect(lines).toContainEqual(['password', 'neu']);
   expect(JSON.stringify(lines)).not.toContain('wort');
@@ -153,7 +174,7 @@ it('a route id belongs to one revision, and an old one is refused', () => {
   expect(old).toMatch(/^[A-Za-z0-9_-]{1,64}$/);
   expect(table.update([structuredClone(ONPREMISE)])).toEqual([]);
   expect(table.ofListener(ID)?.id).toBe(old);
-  expect(table.update([changed(ONPREMISE, { login: { user: 'jane', password: 'neu' } })])).toEqual([ID]);
+  expect(table.update([changed(ONPREMISE, { login: { kind: 'basic', user: 'jane', password: 'neu' } })])).toEqual([ID]);
   const next = table.ofListener(ID)?.id ?? '';
   expect(next).not.toBe(old);
   expect(table.ofId(old)).toBeUndefined();
@@ -166,6 +187,8 @@ it('a route id belongs to one revision, and an old one is refused', () => {
     location: 'werk',
     connectTimeoutMs: 22_500,
     proxy: PROXY,
+    security: { kind: 'none' },
+    hello: 'gw.example.com',
   });
   // Back to what it once was: still another id.
   table.update([ONPREMISE]);
@@ -184,4 +207,95 @@ it('a direct route leads nobody through the relay', () => {
   const table = new RouteTable();
   table.update([DIRECT]);
   expect(relayTarget(table, table.ofListener(ID)?.id ?? '')).toBeUndefined();
+});
+
+const OAUTH = changed(DIRECT, {
+  login: { kind: 'oauth', user: 'jane', grant: 'refresh_token', token: {} },
+});
+
+/** Hands out token-1, token-2, ...; a refused one is followed by the next. */
+function issuerOf(silent: boolean): TokenIssuer & { asked: string[] } {
+  let number = 1;
+  const token = () => ({ value: `token-${number}`, expiresAt: Date.now() + 60_000 });
+  const asked: string[] = [];
+  return {
+    asked,
+    ...(silent && { silent: async () => token() }),
+    exchange: async (user, presented) => {
+      asked.push(`${user} ${presented}`);
+      return token();
+    },
+    refused: (value) => {
+      if (value === `token-${number}`) number += 1;
+    },
+  };
+}
+
+async function tokenSession(silent: boolean, entry = OAUTH) {
+  const table = new RouteTable();
+  table.update([entry]);
+  const issuer = issuerOf(silent);
+  const sessions = sessionsOf(table, both, 1, issuer);
+  return {
+    sessions,
+    issuer,
+    answer: Object.fromEntries(await sessions.answer(ID)),
+    routeId: table.ofListener(ID)?.id ?? '',
+  };
+}
+
+it('a silent app gets a token, kept no longer than it lives', async () => {
+  const { answer: bearer } = await tokenSession(true);
+  expect(bearer).toMatchObject({ login: 'bearer', brings: 'refresh_token', keep: expect.stringMatching(/^(29|30)$/) });
+  expect(bearer.xoauth2).toBe('user=jane\x01auth=Bearer token-1\x01\x01');
+  expect(bearer.oauthbearer).toBe('n,a=jane,\x01host=mail.example.com\x01port=465\x01auth=Bearer token-1\x01\x01');
+});
+
+it('without a grant of its own the app must bring a token', async () => {
+  const { sessions, issuer, answer: exchange, routeId } = await tokenSession(false);
+  expect(exchange).toMatchObject({ login: 'exchange', brings: 'refresh_token' });
+  const got = Object.fromEntries((await sessions.exchange({ routeId, user: 'a=b,c', token: 'secret' })) ?? []);
+  expect(issuer.asked).toEqual(['a=b,c secret']);
+  expect(got).toMatchObject({ route: routeId, oauthbearer: expect.stringMatching(/^n,a=a=3Db=2Cc,/) });
+  expect(await sessions.exchange({ routeId: 'smtp-old', user: 'a', token: 'secret' })).toBeUndefined();
+});
+
+it('a refused token is followed by another one, once, however often that refusal is told', async () => {
+  const { sessions, answer: bearer, routeId } = await tokenSession(true);
+  const rejection = { routeId, grant: bearer.grant ?? '' };
+  const next = Object.fromEntries((await sessions.rejected(rejection)) ?? []);
+  expect(next).toMatchObject({ route: routeId, xoauth2: expect.stringContaining('token-2') });
+  expect(Object.fromEntries((await sessions.rejected(rejection)) ?? []).xoauth2).toContain('token-2');
+});
+
+it('a refused password has nothing to follow it, and of an old route nothing is told', async () => {
+  const table = new RouteTable();
+  table.update([DIRECT]);
+  const sessions = sessionsOf(table);
+  expect(await sessions.rejected({ routeId: table.ofListener(ID)?.id ?? '' })).toEqual([]);
+  expect(await sessions.rejected({ routeId: 'smtp-old' })).toBeUndefined();
+});
+
+it('with a login of its own that the listener demands, an app brings no token', async () => {
+  const app = { ...OAUTH, listener: { ...OAUTH.listener, app: { user: 'crm', password: 'pw' } } };
+  expect((await tokenSession(true, app)).answer).not.toHaveProperty('brings');
+  expect((await tokenSession(false, app)).answer).toMatchObject({ failure: 'internal' });
+});
+
+it('another destination from the Destination service is another route id; the same one is not', async () => {
+  const { destination: file, ...entry } = DIRECT;
+  const table = new RouteTable();
+  table.update([entry]);
+  let host = 'one.example';
+  const told: string[] = [];
+  const served = async () => ({ destination: { ...(file ?? ({} as never)), host } });
+  const onChange = (listenerId: string) => told.push(listenerId);
+  const sessions = new Sessions({ table, resolve: both, workers: 1, served, issuer: () => undefined, onChange });
+  const first = Object.fromEntries(await sessions.answer(ID)).route;
+  expect(Object.fromEntries(await sessions.answer(ID)).route).toBe(first);
+  expect(told).toEqual([]);
+  host = 'two.example';
+  expect(Object.fromEntries(await sessions.answer(ID)).route).not.toBe(first);
+  expect(told).toEqual([ID]);
+  expect(table.ofId(first ?? '')).toBeUndefined();
 });

@@ -1,0 +1,83 @@
+import { clean, Failure } from '../failure.ts';
+import { TOKEN_LIMIT, UNKNOWN_LIFETIME_S } from '../token/limits.ts';
+import { InvalidGrant, type IssuedTokens } from '../token/request.ts';
+import { TEXT_LIMIT } from './limits.ts';
+
+/** SAP, ""Find a Destination" Response Structure". */
+export interface Answer {
+  configuration: Record<string, unknown>;
+  authTokens: Record<string, unknown>[];
+}
+
+/** @throws Failure unknown_destination where it is no such answer */
+export function readAnswer(text: string): Answer {
+  const { destinationConfiguration: configuration, authTokens } = parsed(text);
+  if (!isObject(configuration)) {
+    throw new Failure('unknown_destination', 'the Destination service gave an answer without a destination', {
+      retry: true,
+    });
+  }
+  return { configuration, authTokens: Array.isArray(authTokens) ? authTokens.filter(isObject) : [] };
+}
+
+/** What the service says about a refusal: its `ErrorMessage`, cleaned. */
+export function errorMessage(text: string): string {
+  const { ErrorMessage: message } = parsed(text);
+  return typeof message === 'string' ? clean(message, TEXT_LIMIT) : '';
+}
+
+/**
+ * The access token in the answer.
+ * @param secrets what an error text must not repeat: the service quotes the token service, and that what it was sent
+ * @throws Failure token
+ */
+export function tokensOf({ authTokens }: Answer, secrets: string[]): IssuedTokens {
+  const bearer = authTokens.find(
+    ({ type, value }) => /^bearer$/i.test(String(type)) && typeof value === 'string' && value !== '',
+  );
+  if (!bearer) throw missing(authTokens, secrets);
+  const accessToken = String(bearer.value);
+  if (!/^[\x21-\x7e]+$/.test(accessToken) || accessToken.length > TOKEN_LIMIT) {
+    throw new Failure('token', `the access token must be printable ASCII of at most ${TOKEN_LIMIT} octets`);
+  }
+  const { refresh_token: refreshToken } = bearer;
+  return {
+    accessToken,
+    expiresAt: Date.now() + lifetime(bearer.expires_in) * 1000,
+    ...(typeof refreshToken === 'string' && refreshToken !== '' && { refreshToken }),
+  };
+}
+
+/** Seconds; the service writes them as a text. */
+function lifetime(value: unknown): number {
+  const seconds = typeof value === 'number' || /^\d+$/.test(String(value)) ? Number(value) : Number.NaN;
+  return Number.isFinite(seconds) && seconds >= 0 ? seconds : UNKNOWN_LIFETIME_S;
+}
+
+function missing(authTokens: Record<string, unknown>[], secrets: string[]): Failure {
+  const error = authTokens.map((token) => token.error).find((text) => typeof text === 'string' && text !== '');
+  if (typeof error !== 'string') return new Failure('token', 'the Destination service gave no token');
+  const text = `the Destination service got no token: ${clean(without(error, secrets), TEXT_LIMIT)}`;
+  return /\binvalid_grant\b/.test(error)
+    ? new InvalidGrant('token', text, { retry: false })
+    : new Failure('token', text);
+}
+
+/** As they were sent: in a form they are encoded. */
+function without(text: string, secrets: string[]): string {
+  const forms = secrets.filter((secret) => secret !== '').flatMap((secret) => [secret, encodeURIComponent(secret)]);
+  return forms.reduce((left, secret) => left.replaceAll(secret, '***'), text);
+}
+
+function parsed(text: string): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isObject(value) ? value : {};
+  } catch {
+    return {}; // the parser's own error quotes the text
+  }
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

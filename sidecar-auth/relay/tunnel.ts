@@ -1,0 +1,61 @@
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { Failure } from '../failure.ts';
+import type { RelayTarget } from '../relay-target.ts';
+import { before } from './deadline.ts';
+import { reason } from './direct.ts';
+import { socketOptions } from './socket-options.ts';
+import { authenticationRequest, checkHost, handshake } from './socks.ts';
+import { AuthenticationRefused } from './socks-answers.ts';
+import type { Tokens } from './token.ts';
+
+/** A target behind the Connectivity Proxy. */
+export type TunnelTarget = RelayTarget & Required<Pick<RelayTarget, 'proxy'>>;
+
+export function isTunnelTarget(target: RelayTarget): target is TunnelTarget {
+  return target.proxy !== undefined;
+}
+
+/**
+ * Token, TCP connection and SOCKS5 handshake. Attach 'data' listeners in the turn in which this resolves (see handshake).
+ * Rejects with a Failure of code token, connect or socks, and leaves no socket behind.
+ */
+export async function connectThroughProxy(target: TunnelTarget, tokens: Tokens, signal: AbortSignal): Promise<Socket> {
+  checkHost(target.host);
+  authenticationRequest(undefined, target.location); // a location id that can't be sent is known before any token is asked for
+  const token = await before(signal, tokens.get(target.proxy.token), () => late('token', target));
+  const socket = connect({ host: target.proxy.host, port: target.proxy.port, ...socketOptions });
+  socket.on('error', () => {}); // from its creation on; failures are told by the phase in which they happen
+  try {
+    await before(signal, connected(socket, target), () => late('connect', target));
+    await before(signal, handshake(socket, target, token), () => late('socks', target));
+    return socket;
+  } catch (failure) {
+    socket.destroy();
+    if (failure instanceof AuthenticationRefused) tokens.refused(target.proxy.token, token);
+    throw failure;
+  }
+}
+
+async function connected(socket: Socket, target: TunnelTarget): Promise<void> {
+  try {
+    await once(socket, 'connect');
+  } catch (cause) {
+    const what = reason(cause as NodeJS.ErrnoException);
+    throw new Failure('connect', `the Connectivity Proxy ${place(target)} ${what}`, { cause });
+  }
+}
+
+const LATE = {
+  token: () => 'no token for the Connectivity Proxy',
+  connect: (target: TunnelTarget) => `the Connectivity Proxy ${place(target)} did not answer`,
+  socks: () => 'the Connectivity Proxy did not finish the SOCKS5 handshake',
+};
+
+function late(code: keyof typeof LATE, target: TunnelTarget): Failure {
+  return new Failure(code, `${LATE[code](target)} within ${target.connectTimeoutMs} ms`);
+}
+
+function place(target: TunnelTarget): string {
+  return `at ${target.proxy.host}:${target.proxy.port}`;
+}

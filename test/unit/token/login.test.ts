@@ -1,0 +1,221 @@
+import { execFile } from 'node:child_process';
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { describe, expect, it } from 'vitest';
+import { login } from '../../../cli/login.ts';
+import { consentByDevice } from '../../../cli/login-device.ts';
+import type { OpenIdProvider } from '../../../demo/openid-provider.ts';
+import { loadConfig } from '../../../sidecar-auth/config/config.ts';
+import type { Destination } from '../../../sidecar-auth/destination/destination.ts';
+import { TokenClient } from '../../../sidecar-auth/token/request.ts';
+import { JANE, provider, SECRET, temporaryFolder, tokenService } from './world.ts';
+import { issuerIn } from './world-issuer.ts';
+
+/** FILE, with one destination and grants in a folder. */
+async function configured(op: OpenIdProvider, more: object = {}) {
+  const folder = await temporaryFolder();
+  const properties = {
+    Name: 'mine',
+    Type: 'MAIL',
+    ProxyType: 'Internet',
+    Authentication: 'OAuth2AuthorizationCode',
+    'mail.user': JANE,
+    'mail.transport.protocol': 'smtps',
+    'mail.smtps.host': 'mail.example.com',
+    tokenServiceURL: op.tokenEndpoint,
+    issuer: op.issuer,
+    clientId: 'public',
+    scope: 'openid mail offline_access',
+    ...more,
+  };
+  await mkdir(join(folder, 'destinations'));
+  await writeFile(join(folder, 'destinations', 'mine.json'), JSON.stringify(properties));
+  const file = {
+    destinations: { directory: './destinations' },
+    grants: { directory: './grants' },
+    listeners: [{ destination: 'mine', address: '127.0.0.1:1587' }],
+  };
+  const configFile = join(folder, 'postern.yaml');
+  await writeFile(configFile, JSON.stringify(file));
+  return { configFile, grants: join(folder, 'grants') };
+}
+
+/** Runs the login; `person` gets the page's URL. Returns what was said. */
+async function run(configFile: string, person: (page: URL) => Promise<unknown>, destination = 'mine'): Promise<string> {
+  const lines: string[] = [];
+  let visit: Promise<unknown> = Promise.resolve();
+  const say = (line: string) => {
+    lines.push(line);
+    const page = /https?:\S+/.exec(line)?.[0];
+    if (page) visit = person(new URL(page));
+  };
+  await login({ configFile, destination, device: false, say });
+  await visit;
+  return lines.join('\n');
+}
+
+/** A browser with cookies, whose person says yes to everything: the provider does that. Returns the last page. */
+async function browse(page: URL): Promise<string> {
+  const cookies = new Map<string, string>();
+  let url = page;
+  for (;;) {
+    const cookie = [...cookies].map(([name, value]) => `${name}=${value}`).join('; ');
+    const response = await fetch(url, { redirect: 'manual', headers: { cookie } });
+    for (const set of response.headers.getSetCookie()) {
+      const [, name = '', value = ''] = /^([^=]+)=([^;]*)/.exec(set) ?? [];
+      cookies.set(name, value);
+    }
+    const text = await response.text();
+    const location = response.headers.get('location');
+    if (!location) return text;
+    url = new URL(location, url);
+  }
+}
+
+function mine(configFile: string): Destination {
+  return loadConfig(configFile).destinations.get('mine') ?? expect.fail('no destination');
+}
+
+describe('in a browser', () => {
+  it('makes a silent destination', async () => {
+    const op = await provider();
+    const { configFile, grants } = await configured(op);
+    expect(issuerIn(grants, mine(configFile))).not.toHaveProperty('silent');
+    let thanks = '';
+    const said = await run(configFile, async (page) => {
+      expect(page.href.startsWith(`${op.authorizationEndpoint}?`)).toBe(true);
+      expect(Object.fromEntries(page.searchParams)).toMatchObject({
+        response_type: 'code',
+        code_challenge_method: 'S256',
+        login_hint: JANE,
+        prompt: 'consent',
+      });
+      thanks = await browse(page);
+    });
+    expect(thanks).toContain('Thank you');
+    expect(said).toContain(`destination "mine", user ${JANE}`);
+    const issuer = issuerIn(grants, mine(configFile));
+    const first = (await issuer.silent?.())?.value ?? '';
+    issuer.refused(first);
+    expect(await issuer.silent?.()).toBeDefined();
+    expect(op.log.map(({ grant }) => grant)).toEqual(['authorization_code', 'refresh_token']);
+    expect(said).not.toContain(first);
+  });
+
+  it('with a client secret, an address of its own and a redirect URI without a path', async () => {
+    const op = await provider({
+      clients: [{ id: 'web', secret: SECRET, audience: 'urn:example:mail', redirectUris: ['http://127.0.0.1'] }],
+    });
+    const { configFile, grants } = await configured(op, {
+      clientId: 'web',
+      clientSecret: SECRET,
+      issuer: undefined,
+      authorizationURL: `${op.authorizationEndpoint}?prompt=login+consent&more=1`,
+      'X-redirect-uri': 'http://127.0.0.1',
+    });
+    const said = await run(configFile, async (page) => {
+      expect(page.searchParams.get('prompt')).toBe('login consent');
+      expect(page.searchParams.get('more')).toBe('1');
+      expect(page.searchParams.get('redirect_uri')).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/);
+      await browse(page);
+    });
+    expect(said).not.toContain(SECRET);
+    expect(issuerIn(grants, mine(configFile))).toHaveProperty('silent');
+  });
+
+  it('minds only the redirect that it waits for', async () => {
+    const op = await provider();
+    const { configFile } = await configured(op);
+    const said = await run(configFile, async (page) => {
+      const back = page.searchParams.get('redirect_uri') ?? '';
+      for (const query of ['', '?code=evil', '?code=evil&state=guessed', '?error=access_denied&state=guessed']) {
+        expect((await fetch(`${back}${query}`)).status).toBe(400);
+      }
+      await browse(page);
+    });
+    expect(said).toContain('from now on');
+  });
+
+  it('says that there was no consent', async () => {
+    const op = await provider();
+    const { configFile, grants } = await configured(op);
+    const refusing = run(configFile, async (page) => {
+      const { redirect_uri: back, state } = Object.fromEntries(page.searchParams);
+      await fetch(`${back}?error=access_denied&state=${state}`);
+    });
+    await expect(refusing).rejects.toThrow('there was no consent: access_denied');
+    expect((await readdir(grants)).filter((name) => name.startsWith('login-'))).toEqual([]);
+  });
+
+  it('passes on what the token service says to the code', async () => {
+    const op = await provider();
+    const { configFile } = await configured(op);
+    const forged = run(configFile, async (page) => {
+      const { redirect_uri: back, state } = Object.fromEntries(page.searchParams);
+      await fetch(`${back}?code=forged&state=${state}`);
+    });
+    await expect(forged).rejects.toThrow(/^invalid_grant: /);
+  });
+});
+
+describe('what it refuses before it asks anyone', () => {
+  it.each([
+    ['other', {}, /no destination file with the name "other"; there are mine/],
+    ['mine', { Authentication: 'OAuth2ClientCredentials', clientSecret: 'x' }, /needs no login/],
+    ['mine', { 'mail.user': undefined }, /needs mail\.user/],
+    ['mine', { issuer: undefined }, /needs authorizationURL or issuer/],
+    ['mine', { issuer: 'http://127.0.0.1:9/x' }, /OpenID configuration can't be read/],
+  ])('%s with %j', async (name, more, text) => {
+    const op = await provider();
+    const { configFile } = await configured(op, more);
+    await expect(run(configFile, () => expect.fail('nobody is asked'), name)).rejects.toThrow(text);
+  });
+
+  it('a destination whose refresh token is in a file', async () => {
+    const op = await provider();
+    const { configFile } = await configured(op, {
+      Authentication: 'OAuth2RefreshToken',
+      refreshTokenFile: './token',
+    });
+    await writeFile(join(configFile, '..', 'destinations', 'token'), 'r\n');
+    const { configFile: other } = await configured(op, { Authentication: 'OAuth2RefreshToken' });
+    await expect(run(configFile, () => expect.fail('nobody is asked'))).rejects.toThrow(/refreshTokenFile/);
+    expect(await run(other, browse)).toContain('from now on');
+  });
+});
+
+describe('with a code for another device', () => {
+  it('waits for the person', async () => {
+    const op = await provider();
+    const lines: string[] = [];
+    const waits: number[] = [];
+    const service = tokenService(op.tokenEndpoint, { clientId: 'public', authentication: { kind: 'none' } });
+    const client = new TokenClient(service, new URL(op.tokenEndpoint));
+    const wait = async (ms: number) => {
+      waits.push(ms);
+      const code = /enter the code (\S+)/.exec(lines[0] ?? '')?.[1] ?? '';
+      if (waits.length === 2) await op.approveDevice(code, JANE);
+    };
+    const consent = { service, client, user: JANE, say: (line: string) => lines.push(line) };
+    const tokens = await consentByDevice(consent, op.deviceAuthorizationEndpoint, wait);
+    expect(tokens.refreshToken).toBeDefined();
+    expect(waits).toEqual([5000, 5000]);
+    expect(op.refusals.map(({ error }) => error)).toEqual(['authorization_pending']);
+  });
+});
+
+it('is a command of postern', async () => {
+  const op = await provider();
+  const { configFile } = await configured(op);
+  const program = fileURLToPath(new URL('../../../cli/postern.ts', import.meta.url));
+  const command = (...args: string[]) =>
+    promisify(execFile)(process.execPath, [program, 'login', ...args]).catch((error) => error);
+  expect(await command('other', '--config', configFile)).toMatchObject({
+    code: 1,
+    stderr: 'postern: there is no destination file with the name "other"; there are mine\n',
+  });
+  expect(await command('mine')).toMatchObject({ code: 2 });
+  expect(await command('--config', configFile)).toMatchObject({ code: 2 });
+});

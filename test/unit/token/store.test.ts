@@ -1,0 +1,200 @@
+import { mkdir, readdir, stat, utimes, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { DirectoryStore } from '../../../sidecar-auth/token/grants/directory.ts';
+import { KubernetesSecretStore } from '../../../sidecar-auth/token/grants/kubernetes-secret.ts';
+import { seal, unseal } from '../../../sidecar-auth/token/grants/seal.ts';
+import { type GrantStore, told } from '../../../sidecar-auth/token/grants/store.ts';
+import { apiServer } from './api-server.ts';
+import { temporaryFolder } from './world.ts';
+
+const TOKEN = 'service-account-token';
+
+async function secretStore() {
+  const folder = await temporaryFolder();
+  const tokenFile = join(folder, 'token');
+  await writeFile(tokenFile, `${TOKEN}\n`);
+  const server = await apiServer(TOKEN);
+  const open = () =>
+    new KubernetesSecretStore({ server: server.url, tokenFile, fetch }, { namespace: 'mail', name: 'grants' });
+  return { ...server, open, tokenFile };
+}
+
+async function stores(kind: string): Promise<() => GrantStore> {
+  if (kind === 'a Secret') return (await secretStore()).open;
+  const folder = await temporaryFolder();
+  return () => new DirectoryStore(join(folder, 'grants'));
+}
+
+describe.each(['a folder', 'a Secret'])('%s', (kind) => {
+  it('keeps what was written, for another process too', async () => {
+    const open = await stores(kind);
+    expect(await open().read('grant-a')).toBeUndefined();
+    const first = await open().write('grant-a', 'one', undefined);
+    expect(await open().read('grant-a')).toEqual({ text: 'one', version: first });
+    const second = await open().write('grant-a', 'two', first);
+    expect(await open().read('grant-a')).toEqual({ text: 'two', version: second });
+    expect(await open().read('grant-b')).toBeUndefined();
+  });
+
+  it('writes only in place of what the writer has seen', async () => {
+    const store = (await stores(kind))();
+    const first = await store.write('grant-a', 'one', undefined);
+    expect(await store.write('grant-a', 'other', undefined)).toBeUndefined();
+    const second = await store.write('grant-a', 'two', first);
+    const third = await store.write('grant-a', 'three', second);
+    for (const outdated of [undefined, first, second]) {
+      expect(await store.write('grant-a', 'other', outdated)).toBeUndefined();
+      expect(await store.read('grant-a')).toEqual({ text: 'three', version: third });
+    }
+  });
+
+  it('one of many writers wins', async () => {
+    const open = await stores(kind);
+    const first = await open().write('grant-a', 'one', undefined);
+    const written = await Promise.all(Array.from({ length: 8 }, (_, i) => open().write('grant-a', `w${i}`, first)));
+    expect(written.filter((version) => version !== undefined)).toHaveLength(1);
+    const winner = written.findIndex((version) => version !== undefined);
+    expect((await open().read('grant-a'))?.text).toBe(`w${winner}`);
+  });
+
+  it('writers of different entries do not lose each other', async () => {
+    const open = await stores(kind);
+    const names = Array.from({ length: 8 }, (_, i) => `grant-${i}`);
+    const written = await Promise.all(names.map((name) => open().write(name, name, undefined)));
+    expect(written.every((version) => version !== undefined)).toBe(true);
+    for (const name of names) expect((await open().read(name))?.text).toBe(name);
+  });
+
+  it('removes what is still as it was seen', async () => {
+    const store = (await stores(kind))();
+    const first = (await store.write('grant-a', 'one', undefined)) ?? '';
+    await store.write('grant-a', 'two', first);
+    await store.remove('grant-a', first);
+    const stored = await store.read('grant-a');
+    expect(stored?.text).toBe('two');
+    await store.remove('grant-a', stored?.version ?? '');
+    expect(await store.read('grant-a')).toBeUndefined();
+    expect(await store.write('grant-a', 'new', undefined)).toBeDefined();
+  });
+
+  it('knows what is there', async () => {
+    const store = (await stores(kind))();
+    expect(store.has('login-a')).toBe(false);
+    await store.write('login-a', 'one', undefined);
+    await store.read('login-a');
+    expect(store.has('login-a')).toBe(true);
+    expect(store.has('login-b')).toBe(false);
+  });
+});
+
+describe('a folder', () => {
+  it('is for nobody else', async () => {
+    const folder = join(await temporaryFolder(), 'deep', 'grants');
+    await new DirectoryStore(folder).write('login-a', 'geheim', undefined);
+    const modes = [folder, join(folder, 'login-a'), join(folder, 'login-a', '1')].map(
+      async (path) => (await stat(path)).mode & 0o777,
+    );
+    expect(await Promise.all(modes)).toEqual([0o700, 0o700, 0o600]);
+  });
+
+  it('leaves one file per entry, and never minds a draft that a killed process left', async () => {
+    const folder = await temporaryFolder();
+    const store = new DirectoryStore(folder);
+    await mkdir(join(folder, 'grant-a'));
+    await writeFile(join(folder, 'grant-a', '.0123'), 'half a gra');
+    expect(await store.read('grant-a')).toBeUndefined();
+    let version = await store.write('grant-a', 'one', undefined);
+    version = await store.write('grant-a', 'two', version);
+    expect((await readdir(join(folder, 'grant-a'))).sort()).toEqual(['.0123', '2']);
+  });
+
+  it('killed before the old version was removed: the new one counts', async () => {
+    const folder = await temporaryFolder();
+    const store = new DirectoryStore(folder);
+    await store.write('grant-a', 'one', undefined);
+    await writeFile(join(folder, 'grant-a', '2'), 'two');
+    expect(await store.read('grant-a')).toEqual({ text: 'two', version: '2' });
+    expect(await store.write('grant-a', 'late', '1')).toBeUndefined();
+    expect(await store.write('grant-a', 'three', '2')).toBe('3');
+  });
+
+  it('forgets what nobody has used for half a year', async () => {
+    const folder = await temporaryFolder();
+    const store = new DirectoryStore(folder);
+    for (const name of ['grant-old', 'grant-new', 'login-old', 'key']) await store.write(name, 'x', undefined);
+    const old = new Date(Date.now() - 184 * 86_400_000);
+    for (const name of ['grant-old', 'login-old', 'key']) await utimes(join(folder, name), old, old);
+    await store.prune((name) => !name.startsWith('grant-'));
+    expect((await readdir(folder)).sort()).toEqual(['grant-new', 'key', 'login-old']);
+  });
+
+  it('says what is wrong with it', async () => {
+    const folder = await temporaryFolder();
+    await writeFile(join(folder, 'file'), '');
+    const store = told(new DirectoryStore(join(folder, 'file')));
+    await expect(store.write('grant-a', 'x', undefined)).rejects.toMatchObject({
+      code: 'token',
+      message: expect.stringMatching(/^the store of grants can't be used \((ENOTDIR|EEXIST)\)$/),
+    });
+  });
+});
+
+describe('a Secret', () => {
+  it('keeps what others keep in it', async () => {
+    const { open, secrets } = await secretStore();
+    await open().write('key', 'k', undefined);
+    await open().write('grant-a', 'one', undefined);
+    expect(Object.keys(secrets.get('grants')?.data ?? {})).toEqual(['key', 'grant-a']);
+  });
+
+  it('stays below 1 MiB: the grants that were not used for the longest time go, logins stay', async () => {
+    const { open, secrets } = await secretStore();
+    const store = open();
+    const entry = (used: number) => JSON.stringify({ used, content: 'x'.repeat(100_000) });
+    await store.write('login-a', entry(0), undefined);
+    for (const used of [3, 1, 2, 4, 5, 6, 7]) {
+      expect(await store.write(`grant-${used}`, entry(used), undefined)).toBeDefined();
+    }
+    const left = ['grant-3', 'grant-4', 'grant-5', 'grant-6', 'grant-7', 'login-a'];
+    expect(Object.keys(secrets.get('grants')?.data ?? {}).sort()).toEqual(left);
+    expect(await store.read('grant-1')).toBeUndefined();
+    expect(await store.read('login-a')).toBeDefined();
+  });
+
+  it('takes a rotated token, and says when it is refused', async () => {
+    const { open, tokenFile } = await secretStore();
+    const store = told(open());
+    await writeFile(tokenFile, 'old');
+    await expect(store.read('grant-a')).rejects.toMatchObject({
+      code: 'token',
+      message: expect.stringContaining('401'),
+    });
+    await writeFile(tokenFile, TOKEN);
+    expect(await store.read('grant-a')).toBeUndefined();
+  });
+});
+
+describe('seal', () => {
+  const sealed = seal('geheim', 'presented', 'grant-a');
+
+  it('opens for who presents the same', () => {
+    expect(unseal(sealed, 'presented', 'grant-a')).toBe('geheim');
+    expect(sealed).not.toBe(seal('geheim', 'presented', 'grant-a'));
+    expect(Buffer.from(sealed, 'base64').toString('latin1')).not.toContain('geheim');
+  });
+
+  it.each([
+    ['another secret', sealed, 'presenteD', 'grant-a'],
+    ['another entry', sealed, 'presented', 'grant-b'],
+    [
+      'a changed text',
+      `${sealed.slice(0, 20)}${sealed[20] === 'A' ? 'B' : 'A'}${sealed.slice(21)}`,
+      'presented',
+      'grant-a',
+    ],
+    ['half a text', sealed.slice(0, 8), 'presented', 'grant-a'],
+  ])('does not open with %s', (_, text, presented, name) => {
+    expect(() => unseal(text, presented, name)).toThrow();
+  });
+});
