@@ -256,7 +256,7 @@ export class Connection {
     if (this.loginPending && machine.loggedIn) this.onLogin();
     if (machine.phase == Phase.over) this.finish();
     else if (machine.phase >= Phase.doomed) this.onFailure(machine);
-    else if (machine.phase == Phase.ready) this.stopClock();
+    else if (machine.phase == Phase.ready && !machine.appIsMidway) this.stopClock();
     else this.keepClock();
   }
 
@@ -278,7 +278,7 @@ export class Connection {
       `postern: ${route.terms.destination}: ${nameOf(machine.failure)}: ${clean(machine.failureText, REPLY_TEXT)}`,
     );
     // A sidecar-auth that was started anew does not know a kept route any more, and the relay says so in place of a greeting.
-    if (route.relay && machine.failure == Failure.server_greeting) this.listener.dropRoute(route);
+    if (route.relay && machine.failure == Failure.internal) this.listener.dropRoute(route);
     if (machine.failure != Failure.rejected) return;
     this.listener.dropRoute(route);
     // The machine has told of a token itself, when the server refused the first one.

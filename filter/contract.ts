@@ -186,6 +186,7 @@ function hasTokens(fields: Fields): bool {
 function termsFrom(fields: Fields): Terms {
   const terms = new Terms();
   terms.destination = fields.value('destination').toString();
+  terms.relay = fields.value('to').equals('relay');
   terms.login = loginOf(fields);
   terms.credentials = credentialsFrom(fields);
   terms.brings = bringsOf(fields);

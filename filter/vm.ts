@@ -199,6 +199,10 @@ export class Vm {
 
   onQueueReady(token: u32): void {
     dequeue(token);
+    this.pointAttempts();
+  }
+
+  private pointAttempts(): void {
     const begun = this.attempting;
     this.attempting = [];
     for (let i = 0; i < begun.length; i++) begun[i].onAttemptBegun();
@@ -218,6 +222,8 @@ export class Vm {
 
   onTick(): void {
     const time = now();
+    // Late, but better than never where the queue's callback was lost.
+    this.pointAttempts();
     this.checkAttempts();
     this.checkDeadlines(time);
     if (this.pollAt != 0 && time >= this.pollAt) this.poll();

@@ -49,6 +49,14 @@ export function failureOf(name: Bytes): Failure {
   return Failure.internal;
 }
 
+/** None for a name that is not among them. */
+export function knownFailure(name: string): Failure {
+  for (let i = 1; i < NAMES.length; i++) {
+    if (NAMES[i] == name) return i;
+  }
+  return Failure.none;
+}
+
 /** Whether trying again without a change of configuration can help. */
 export function retryHelps(failure: Failure): bool {
   switch (failure) {

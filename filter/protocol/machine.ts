@@ -1,5 +1,5 @@
 import { Bytes } from './bytes';
-import { clean, Failure, nameOf } from './failure';
+import { clean, Failure, knownFailure, nameOf } from './failure';
 import { hintFor } from './hint';
 import { Input, Problem } from './input';
 import {
@@ -39,6 +39,14 @@ export enum Phase {
 
 const TOKEN_REFUSED = 'the server refused the token';
 
+/** The failure in a line of the relay, `... postern: <destination>: <failure>: <text>`; none where it is not of this form. */
+function relayFailure(text: string): Failure {
+  const start = text.indexOf(' postern: ');
+  const code = start < 0 ? -1 : text.indexOf(': ', start + ' postern: '.length);
+  const end = code < 0 ? -1 : text.indexOf(': ', code + 2);
+  return end < 0 ? Failure.none : knownFailure(text.slice(code + 2, end));
+}
+
 /** The first octet of a TLS ClientHello (RFC 8446 section 5.1); no command begins with it. */
 const TLS_HANDSHAKE: i32 = 0x16;
 
@@ -72,6 +80,7 @@ export abstract class Machine {
   /** What the app sent and nobody has taken. */
   protected readonly app: Input = new Input(APP_LINE);
   protected readonly server: Input = new Input(SERVER_LINE);
+  protected appIsAtFault: bool = false;
   /** The app has seen a greeting. */
   protected greeted: bool = false;
   /** The app's login that is under way. */
@@ -174,6 +183,8 @@ export abstract class Machine {
     else if (this.phase == Phase.waiting)
       this.fail(Failure.server_unavailable, `the server did not answer in time${this.during()}`);
     else if (this.phase == Phase.asking) this.failAsking('sidecar-auth brought no token in time');
+    else if (this.phase == Phase.ready && this.appIsMidway)
+      this.fail(Failure.protocol, 'the application did not finish its command in time');
     if (this.phase == Phase.doomed) this.sendFarewell();
   }
 
@@ -207,6 +218,11 @@ export abstract class Machine {
     if (this.phase == Phase.asking) this.failAsking('sidecar-auth brought no token, try again');
   }
 
+  /** The app is in the middle of a command or of a login: it may not stay there for as long as it likes. */
+  get appIsMidway(): bool {
+    return this.app.length > 0 || this.app.literal >= 0 || this.sasl != null;
+  }
+
   get heldBytes(): i32 {
     const presented = this.presented;
     const token = presented != null ? presented.token.length : 0;
@@ -224,10 +240,16 @@ export abstract class Machine {
     if (nothingOutstanding && !this.speaking) this.sendFarewell();
   }
 
+  /** What is at fault is the app, whatever is outstanding at the server. */
+  protected failForApp(text: string): void {
+    this.appIsAtFault = this.phase < Phase.doomed;
+    this.fail(Failure.protocol, text);
+  }
+
   /** Sends a command of ours, or the app's, and waits for the answer. False: it could not be sent, and the failure is on its way. */
   protected send(command: Bytes): bool {
     if (this.appEnded) {
-      this.fail(Failure.protocol, APP_CLOSED);
+      this.failForApp(APP_CLOSED);
       return false;
     }
     this.toServer.append(command);
@@ -245,7 +267,7 @@ export abstract class Machine {
   protected answer(reply: string): void {
     if (this.delivered) {
       // It would overtake the answers that come before it.
-      this.fail(Failure.protocol, APP_CLOSED);
+      this.failForApp(APP_CLOSED);
     } else if (this.speaking) {
       this.toApp.text(reply);
     } else {
@@ -371,11 +393,15 @@ export abstract class Machine {
     return '';
   }
 
-  /** The server greets with a refusal. One of sidecar-auth's own is passed on as it is: it names destination and failure. */
+  /** The server greets with a refusal. One of the relay's own is passed on as it is: it names destination and failure. */
   protected refusedGreeting(line: Bytes): void {
-    const text = line.toString();
-    this.fail(Failure.server_greeting, this.said(line));
-    if (text.includes(' postern: ')) this.readyMade = text;
+    const failure = this.terms.relay ? relayFailure(line.toString()) : Failure.none;
+    if (failure == Failure.none) {
+      this.fail(Failure.server_greeting, this.said(line));
+      return;
+    }
+    this.readyMade = clean(line.toString(), REPLY_TEXT);
+    this.fail(failure, 'told by the relay');
   }
 
   // Inside.
@@ -434,7 +460,7 @@ export abstract class Machine {
       return;
     }
     this.question = Question.none;
-    this.fail(Failure.protocol, APP_CLOSED);
+    this.failForApp(APP_CLOSED);
   }
 
   private continueSasl(sasl: SaslServer): void {

@@ -29,6 +29,8 @@ export class Terms {
   mechanisms: Bytes[] | null = null;
   /** The name for an EHLO of our own. */
   hello: Bytes = new Bytes();
+  /** The relay of sidecar-auth answers first, and may say an error of its own in place of a greeting. */
+  relay: bool = false;
   /** What the app must log in with, or null where it need not. */
   appUser: Bytes | null = null;
   appPassword: Bytes | null = null;

@@ -9,8 +9,7 @@ export function sessionAnswer(dialog: Dialog, extra: Record<string, string | str
   return fields({
     route: 'route1',
     destination: 'mail',
-    to: 'direct',
-    address: '192.0.2.1:2525',
+    ...(dialog.relay ? { to: 'relay' } : { to: 'direct', address: '192.0.2.1:2525' }),
     hello: 'postern.test',
     deadline: '30000',
     limit: '1000',

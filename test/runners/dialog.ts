@@ -30,6 +30,8 @@ export interface Dialog {
   app: { user: string; password: string } | undefined;
   preauth: boolean;
   unreachable: string | undefined;
+  /** The route leads through sidecar-auth's relay. */
+  relay: boolean;
   events: Event[];
 }
 
@@ -72,6 +74,7 @@ export function parse(protocol: Dialog['protocol'], file: string, text: string):
     app: settings.has('app') ? pair(settings.get('app') ?? '') : undefined,
     preauth: settings.get('greeting') === 'preauth',
     unreachable: settings.get('unreachable'),
+    relay: settings.get('via') === 'relay',
     events: merge(
       lines
         .slice(start + 1)
@@ -86,7 +89,7 @@ function isContent(line: string): boolean {
 }
 
 function setting(line: string): [string, string] {
-  const [, key, value] = /^(login|brings|mechanisms|app|greeting|unreachable): (.+)$/.exec(line) ?? [];
+  const [, key, value] = /^(login|brings|mechanisms|app|greeting|unreachable|via): (.+)$/.exec(line) ?? [];
   if (key === undefined || value === undefined) throw new Error(`no setting: ${line}`);
   return [key, value];
 }

@@ -9,7 +9,8 @@ import { type PlayStage, Stage } from './envoy-stage.ts';
 const START_TIMEOUT = 120_000;
 
 /** Deadlines would take hours, and where nobody answers there is nothing to cut. */
-const isPlayable = ({ events, unreachable }: Dialog) => !unreachable && events.every(({ kind }) => kind !== 'deadline');
+const isPlayable = ({ events, unreachable, relay }: Dialog) =>
+  !unreachable && !relay && events.every(({ kind }) => kind !== 'deadline');
 
 const DIALOGS = (['smtp', 'imap', 'pop3'] as const).flatMap(readDialogs).filter(isPlayable);
 

@@ -428,7 +428,7 @@ export class ImapMachine extends Machine {
   }
 
   protected failureReply(text: string): string {
-    const coded = `[${codeOf(this.failure, this.step == Step.none)}] ${text}`;
+    const coded = `[${codeOf(this.failure, this.appIsAtFault || this.step == Step.none)}] ${text}`;
     if (this.tag.length == 0) return `* BYE ${coded}\r\n`;
     return `${this.tag.toString()} NO ${coded}\r\n* BYE logging out\r\n`;
   }
