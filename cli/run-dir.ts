@@ -25,7 +25,8 @@ export function makeRunDir(additionalCAs: string[], loginTimeout: number, tempor
   try {
     const files = runDirFiles(runDir);
     writeCaBundle(files.caFile, additionalCAs);
-    const connectTimeoutSeconds = Math.min(CONNECT_SECONDS, loginTimeout * CONNECT_SHARE);
+    // Envoy refuses a Duration of more than nine decimals, such as 3 * 0.4 has in binary.
+    const connectTimeoutSeconds = Math.min(CONNECT_SECONDS, Math.round(loginTimeout * CONNECT_SHARE * 1000) / 1000);
     const content = bootstrap({ runDir, caFile: files.caFile, connectTimeoutSeconds });
     writeFileSync(files.bootstrapFile, JSON.stringify(content), { mode: 0o600 });
     return runDir;

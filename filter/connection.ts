@@ -95,6 +95,7 @@ export class Connection {
     if (machine == null || (length == 0 && !end)) return;
     if (!this.connected) this.onFirstBytes(machine);
     if (vm.held + length > HELD_BY_VM && machine.heldBytes + length > HELD_BY_RIGHT) machine.overload();
+    vm.willRead(length);
     if (length > 0) machine.fromServer(readBuffer(Buffer.upstream, length));
     this.countHeld(machine.heldBytes);
     // Before the end is looked at: a refused token must be told even where the server closes.
@@ -196,6 +197,7 @@ export class Connection {
   private takeAppData(machine: Machine, length: i32): void {
     const bytes = length > 0 ? readBuffer(Buffer.downstream, length) : new Bytes();
     if (bytes.length == 0 && !this.appEnded) return;
+    vm.willRead(bytes.length);
     replaceBuffer(Buffer.downstream, bytes.length, new Bytes());
     machine.fromApp(bytes, this.appEnded);
     this.ask(machine);

@@ -7,6 +7,24 @@ import { Credentials } from './protocol/sasl/credentials';
 import { Login, Terms } from './protocol/terms';
 import { wordsOf } from './protocol/words';
 
+/** The contract's ranges: milliseconds, seconds. */
+const DEADLINE_LEAST: i32 = 1000;
+const DEADLINE_MOST: i32 = 600000;
+const KEEP_MOST: i32 = 120;
+
+/** Octets of a body (docs/contract.md). */
+const BODY: i32 = 65536;
+
+/** Lower-case letters, digits, "." and "-". */
+function isKey(line: Bytes, length: i32): bool {
+  for (let i = 0; i < length; i++) {
+    const byte = line.at(i);
+    const letter = byte >= 0x61 && byte <= 0x7a;
+    if (!letter && !(byte >= 0x30 && byte <= 0x39) && byte != 0x2d && byte != 0x2e) return false;
+  }
+  return true;
+}
+
 /** A body of flat lines, `key: base64`. */
 export class Fields {
   /** False where any line has another form. */
@@ -15,8 +33,9 @@ export class Fields {
   private readonly values64: Bytes[] = [];
 
   constructor(body: Bytes) {
-    let start = 0;
-    for (let end = body.indexOf(0x0a); end >= 0; end = body.indexOf(0x0a, start)) {
+    let start = body.length > BODY ? body.length : 0;
+    if (start > 0) this.valid = false;
+    for (let end = body.indexOf(0x0a, start); end >= 0; end = body.indexOf(0x0a, start)) {
       this.add(body.slice(start, end));
       start = end + 1;
     }
@@ -25,7 +44,7 @@ export class Fields {
 
   private add(line: Bytes): void {
     const colon = line.indexOf(0x3a);
-    if (colon < 1 || line.at(colon + 1) != 0x20) {
+    if (colon < 1 || line.at(colon + 1) != 0x20 || !isKey(line, colon)) {
       this.valid = false;
       return;
     }
@@ -133,7 +152,7 @@ function completeRoute(fields: Fields): Route {
   const route = new Route();
   route.id = fields.value('route');
   route.relay = fields.value('to').equals('relay');
-  route.addresses = fields.values('address');
+  route.addresses = firstTwo(fields.values('address'));
   route.sni = fields.value('sni');
   route.san = fields.value('san');
   route.deadlineMs = fields.number('deadline');
@@ -145,11 +164,18 @@ function completeRoute(fields: Fields): Route {
   return Route.none(Failure.internal, 'incomplete answer of sidecar-auth');
 }
 
+/** One per family, the preferred first; what stands behind them is never dialled. */
+function firstTwo(addresses: Bytes[]): Bytes[] {
+  return addresses.length > 2 ? addresses.slice(0, 2) : addresses;
+}
+
 function isComplete(route: Route, fields: Fields): bool {
   const login = fields.value('login');
   // Half a demand would let everyone in.
   if (fields.has('app.user') != fields.has('app.password')) return false;
-  if (route.id.length == 0 || route.deadlineMs < 1 || route.limit < 1 || route.keepSeconds < 0) return false;
+  if (route.id.length == 0 || route.limit < 1) return false;
+  if (route.deadlineMs < DEADLINE_LEAST || route.deadlineMs > DEADLINE_MOST) return false;
+  if (route.keepSeconds < 0 || route.keepSeconds > KEEP_MOST) return false;
   if (!route.relay && (!fields.value('to').equals('direct') || route.addresses.length < 1)) return false;
   // A listener with a login of its own has nothing to exchange.
   if (fields.has('brings') && (fields.has('app.user') || bringsOf(fields) == '')) return false;

@@ -22,11 +22,27 @@ export const FAREWELL: i32 = 2000;
 /** Deadlines are looked at this often while a login is under way. */
 export const TICK: i32 = 250;
 
-/** While a destination with two addresses is being connected: how soon the second one's turn must be seen. */
-export const TICK_CONNECTING: i32 = 10;
+/** While a destination with two addresses is being connected, or deadlines are left over: how soon the next look must be. */
+export const TICK_SOON: i32 = 10;
 
-/** Bytes of apps and servers that all connections of one VM may hold before their logins, so that they can't fill its memory. */
-export const HELD_BY_VM: i32 = 64 << 20;
+/**
+ * Connections whose deadline is served in one tick. Envoy carries out their closes one inside the other after the callback, and
+ * thousands of them use up its stack, which ends the process (seen with 3,500).
+ */
+export const CLOSED_AT_ONCE: i32 = 100;
+
+/**
+ * Bytes of apps and servers that all connections of one VM may hold before their logins. Envoy gives a VM 1 GiB, and a VM that wants more
+ * traps; what is held stands there several times over, as copies that are not collected yet and as room that AssemblyScript's memory,
+ * which doubles, has not used.
+ */
+export const HELD_BY_VM: i32 = 16 << 20;
 
 /** What a connection may hold however much the others do: whoever holds much is turned away then, not whoever comes next. */
 export const HELD_BY_RIGHT: i32 = 4096;
+
+/**
+ * Bytes that are read for logins between two whole garbage collections. The incremental collector alone lets a storm of long lines grow the VM's
+ * memory, which never shrinks, to several times of what is held; a whole collection of a few thousand logins takes some milliseconds.
+ */
+export const READ_BEFORE_COLLECTION: i32 = 8 << 20;

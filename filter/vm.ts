@@ -2,7 +2,15 @@ import { Connection } from './connection';
 import { Fields, Route } from './contract';
 import { askForChanges, askForRoute, changesAtHand, routeAtHand } from './helper';
 import { actOn, dequeue, enqueue, Level, log, now, registerQueue, setTick, vmNumber } from './host/host';
-import { POLL_LEAST, POLL_WAIT_FIRST, POLL_WAIT_LAST, TICK, TICK_CONNECTING } from './limits';
+import {
+  CLOSED_AT_ONCE,
+  POLL_LEAST,
+  POLL_WAIT_FIRST,
+  POLL_WAIT_LAST,
+  READ_BEFORE_COLLECTION,
+  TICK,
+  TICK_SOON,
+} from './limits';
 import { Listener } from './listener';
 import { tellMemory } from './metrics';
 import { Bytes } from './protocol/bytes';
@@ -25,6 +33,7 @@ export class Vm {
   private readonly calls: Table<Listener> = new Table<Listener>();
   /** Connections that wait for a token, by the call's token. */
   private readonly tokenCalls: Table<Connection> = new Table<Connection>();
+  private readSince: i32 = 0;
   private chief: u32 = 0;
   /** 0 until the first connection: the main thread's VM has none, and needs neither queue nor poll. */
   private number: u32 = 0;
@@ -35,6 +44,8 @@ export class Vm {
   /** Connections with a second address, until its attempt has begun. */
   private connecting: Connection[] = [];
   private queue: i64 = -1;
+  /** More deadlines have come than one tick may close. */
+  private overdue: bool = false;
   private tickPeriod: i32 = 0;
   private since: string = '0.0';
   private polling: i64 = -1;
@@ -42,6 +53,14 @@ export class Vm {
   /** When to poll again; 0: a poll is under way, or none is wanted. */
   private pollAt: u64 = 0;
   private pollWait: i32 = POLL_WAIT_FIRST;
+
+  /** Bytes are about to be read: what earlier ones left behind must not pile up. */
+  willRead(length: i32): void {
+    this.readSince += length;
+    if (this.readSince < READ_BEFORE_COLLECTION) return;
+    this.readSince = 0;
+    __collect();
+  }
 
   // Contexts come and go.
 
@@ -241,18 +260,27 @@ export class Vm {
   private checkDeadlines(time: u64): void {
     const watched = this.watched;
     this.watched = [];
+    let closed = 0;
+    this.overdue = false;
     for (let i = 0; i < watched.length; i++) {
       const connection = watched[i];
-      if (connection.deadline == 0) connection.watched = false;
-      else if (connection.deadline > time) this.watched.push(connection);
-      else connection.onDeadline();
+      const due = connection.deadline <= time;
+      if (connection.deadline == 0) {
+        connection.watched = false;
+      } else if (!due || closed >= CLOSED_AT_ONCE) {
+        this.watched.push(connection);
+        this.overdue = this.overdue || due;
+      } else {
+        closed += 1;
+        connection.onDeadline();
+      }
     }
   }
 
   /** A tick is armed anew by being set: only where its period changes. */
   private arm(): void {
     let period: i32 = this.watched.length > 0 || this.pollAt != 0 ? TICK : 0;
-    if (this.connecting.length > 0) period = TICK_CONNECTING;
+    if (this.connecting.length > 0 || this.overdue) period = TICK_SOON;
     if (period == this.tickPeriod || this.chief == 0) return;
     this.tickPeriod = period;
     const before = actOn(this.chief);

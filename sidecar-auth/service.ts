@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { addressText } from './config/address.ts';
 import { type Config, loadConfig, readConfig } from './config/config.ts';
+import { LastGood } from './config/last-good.ts';
 import { LiveConfig } from './config/live.ts';
 import { ConfigMistakes } from './config/mistakes.ts';
 import { takeOver } from './config/take-over.ts';
@@ -40,12 +41,15 @@ export async function startService(options: ServiceOptions): Promise<{ close(): 
   const { configFile, runDir, filterFile, log } = options;
   const listenersFile = join(runDir, 'listeners.json');
   const open = protocolsOf(readIfThere(listenersFile));
-  const config = open.size > 0 ? restarted(configFile) : loadConfig(configFile);
+  const lastGood = new LastGood(runDir, log);
+  const config = open.size > 0 ? restarted(configFile, lastGood, log) : loadConfig(configFile);
+  lastGood.keep(config);
   const ca = readFileSync(join(runDir, 'ca.pem'), 'utf8');
   const sources = await Sources.open(config, ca, log);
   const state = new State(open, new Publisher({ listenersFile, filterFile, log }, open.keys()), log);
   await state.apply(config);
   const live = new LiveConfig(config, log, (next) => {
+    lastGood.keep(next);
     sources.use(next);
     state.apply(next).catch((error) => log.error({ error: String(error) }, 'the listeners file could not be written'));
   });
@@ -159,10 +163,14 @@ function dated(answer: Line[], changes: Changes): Line[] {
 
 /**
  * The configuration when sidecar-auth starts again beside a running Envoy: what was allowed while it ran (a deleted destination,
- * a broken edit) must not keep it down now. Only FILE itself must be right.
+ * a broken edit) must not keep it down now. Where FILE itself has mistakes its last good version stays in force, as it did before.
  */
-function restarted(file: string): Config {
-  const reading = readConfig(file);
-  if (!reading.main) throw new ConfigMistakes(reading.mistakes);
-  return takeOver({ ...reading.main, destinations: new Map(), files: [] }, reading).config;
+function restarted(file: string, lastGood: LastGood, log: Logger): Config {
+  const last = lastGood.read();
+  const reading = readConfig(file, last?.directory);
+  const main = reading.main ?? last;
+  if (!main) throw new ConfigMistakes(reading.mistakes);
+  // Each mistake is logged when the files are looked at for the first time (LiveConfig).
+  if (!reading.main) log.error({ file }, 'FILE has mistakes: its last good version is used');
+  return takeOver({ ...main, destinations: new Map(), files: [] }, reading).config;
 }

@@ -148,7 +148,9 @@ export class Bytes {
     if (this.end + more <= this.data.byteLength) return;
     const length = this.length;
     const needed = length + more;
-    const bigger = new ArrayBuffer(needed < 64 ? 64 : needed + (needed >> 1));
+    // The first bytes are often the only ones; what grows will grow on.
+    const room = length == 0 ? needed : needed + (needed >> 1);
+    const bigger = new ArrayBuffer(room < 64 ? 64 : room);
     memory.copy(changetype<usize>(bigger), this.address, length);
     this.data = bigger;
     this.start = 0;

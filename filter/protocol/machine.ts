@@ -236,6 +236,8 @@ export abstract class Machine {
     const nothingOutstanding = this.phase == Phase.ready || this.phase == Phase.asking;
     this.failure = failure;
     this.failureText = text;
+    // Nobody will read it any more, and the error may have to wait for its carrier.
+    this.app.clear();
     this.phase = Phase.doomed;
     if (nothingOutstanding && !this.speaking) this.sendFarewell();
   }

@@ -29,7 +29,7 @@ export function hostPort(host: string, port: number): string {
 
 /** Keys `address` and `mode` of a listener. */
 export function readAddress(section: Section): Address | undefined {
-  const text = section.required('address');
+  const text = section.required('address', ADDRESS);
   const mode = readMode(section);
   if (text === undefined) return undefined;
   if (text.includes('/')) return readPath(section, text, mode ?? 0o600);
@@ -37,25 +37,35 @@ export function readAddress(section: Section): Address | undefined {
   const parts = /^(?:\[([^\]]*)\]|([^:]*)):(\d{1,5})$/.exec(text);
   const host = parts?.[1] ?? parts?.[2] ?? '';
   const port = Number(parts?.[3] ?? 0);
-  if (!isIP(host)) return section.mistake('address', FORM);
+  if (!isIP(host)) return section.mistake('address', `must be ${ADDRESS}`);
+  if (host.includes('%')) return section.mistake('address', 'must not have a zone (%)');
   if (port < 1 || port > 65535) return section.mistake('address', 'its port must be a number from 1 to 65535');
+  const ipv4 = mapped(shortest(host));
+  if (ipv4) return section.mistake('address', `must not be an IPv4 address in an IPv6 one: write ${ipv4}:${port}`);
   return { host: shortest(host), port };
 }
 
-const FORM =
-  'must be IP:PORT, [IPv6]:PORT or the path of a Unix socket with a / in it (127.0.0.1 in place of localhost)';
+const ADDRESS = 'IP:PORT, [IPv6]:PORT or the path of a Unix socket with a / in it (127.0.0.1 in place of localhost)';
 
 /** `::1` and `0:0:0:0:0:0:0:1` are one address (RFC 5952). */
 function shortest(host: string): string {
-  return isIP(host) === 6 ? new URL(`http://[${host.replace(/%.*/, '')}]`).hostname.slice(1, -1) : host;
+  return isIP(host) === 6 ? new URL(`http://[${host}]`).hostname.slice(1, -1) : host;
 }
 
+/** The IPv4 address in an IPv4-mapped one (RFC 4291 section 2.5.5.2): Envoy would listen on IPv4 and know it by another name. */
+function mapped(host: string): string | undefined {
+  const [, high, low] = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/.exec(host) ?? [];
+  if (high === undefined || low === undefined) return undefined;
+  return [high, low].flatMap((part) => [Number.parseInt(part, 16) >> 8, Number.parseInt(part, 16) & 255]).join('.');
+}
+
+/** The owner is Postern's user, whose app it is as a rule; and Envoy takes 0 as "not set". */
 function readMode(section: Section): number | undefined {
   const text = section.text('mode');
   if (text === undefined) return undefined;
-  return /^0?[0-7]{3}$/.test(text)
+  return /^0?[67][0-7]{2}$/.test(text)
     ? Number.parseInt(text, 8)
-    : section.mistake('mode', 'must be three octal digits, for example "0660"');
+    : section.mistake('mode', 'must be three octal digits of which the first is 6 or 7, for example "0660"');
 }
 
 function readPath(section: Section, text: string, mode: number): Address | undefined {

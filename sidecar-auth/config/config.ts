@@ -1,12 +1,14 @@
 import { readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { type Destination, readDestination } from '../destination/destination.ts';
+import { type Destination, type DestinationDraft, readDestination } from '../destination/destination.ts';
 import { type Connectivity, readConnectivity } from './connectivity.ts';
-import { readDocument, readText } from './document.ts';
-import { type Listener, readListeners } from './listener.ts';
+import { allMistakes, byName } from './cross-checks.ts';
+import { readDocument } from './document.ts';
+import { type Listener, type ListenerDraft, readListeners } from './listener.ts';
 import { ConfigMistakes, type Mistake } from './mistakes.ts';
 import type { Section } from './section.ts';
 import { type GrantPlace, readGrants, readServices, type ServiceInstance } from './service.ts';
+import { readTls } from './tls.ts';
 
 /** What FILE itself says. */
 export interface Main {
@@ -32,12 +34,22 @@ export interface Config extends Main {
   files: string[];
 }
 
+/** FILE as far as it could be read: enough to compare it with the destinations, so that all mistakes are told at once. */
+export interface MainDraft extends Omit<Main, 'listeners'> {
+  listeners: ListenerDraft[];
+  /** Keys that are there, but whose value is not known. */
+  unread: { connectivity: boolean; destinations: boolean };
+}
+
 /** What could be read. Whatever has mistakes is left out. */
 export interface Reading {
+  /** Absent where FILE has mistakes. */
   main?: Main;
+  /** Absent where FILE is no mapping at all. */
+  draft?: MainDraft;
   destinations: Destination[];
-  /** Destination files that are there but have mistakes, with the name where it is known. */
-  broken: { file: string; name?: string }[];
+  /** Destination files that are there but have mistakes. */
+  broken: DestinationDraft[];
   /** Whether the folder of destinations could be read. */
   complete: boolean;
   files: string[];
@@ -59,79 +71,76 @@ export function loadConfig(file: string): Config {
 export function readConfig(file: string, directory?: string): Reading {
   const mistakes: Mistake[] = [];
   const files = [resolve(file)];
-  const { main, directory: own } = readMain(resolve(file), mistakes, files);
-  const folder = main ? main.directory : (directory ?? own);
+  const draft = readMain(resolve(file), mistakes, files);
+  const main = draft && mistakes.length === 0 ? whole(draft) : undefined;
+  const folder = main ? main.directory : (directory ?? draft?.directory);
   // Without a folder there are no files to miss: all destinations come from the Destination service.
-  const none = main ? [] : undefined;
+  const none = draft && !draft.unread.destinations ? [] : undefined;
   const found = folder === undefined ? none : destinationFiles(folder, resolve(file), mistakes);
   files.push(...(found ?? []));
   const reading: Reading = { destinations: [], broken: [], complete: found !== undefined, files, mistakes };
   if (main) reading.main = main;
+  if (draft) reading.draft = draft;
   for (const path of found ?? []) {
-    const { name, destination } = readDestination(path, mistakes, files);
+    const { draft: known, destination } = readDestination(path, mistakes, files);
     if (destination) reading.destinations.push(destination);
-    else reading.broken.push({ file: path, ...(name !== undefined && { name }) });
+    else reading.broken.push(known);
   }
   return reading;
 }
 
-/** The mistakes of single files and those that are seen with FILE (`main`) and destinations side by side. */
-export function allMistakes(reading: Reading, main = reading.main): Mistake[] {
-  if (!main) return reading.mistakes;
-  const { destinations, broken, complete } = reading;
-  return [
-    ...reading.mistakes,
-    ...duplicates(destinations),
-    ...destinations.flatMap((destination) => misfits(main, destination)),
-    ...(complete ? unknownDestinations(main, [...destinations, ...broken]) : []),
-    ...main.listeners.flatMap((listener) => misplaced(main, listener, destinations)),
-  ];
-}
-
-function readMain(file: string, mistakes: Mistake[], files: string[]): { main?: Main; directory?: string } {
+function readMain(file: string, mistakes: Mistake[], files: string[]): MainDraft | undefined {
   const section = readDocument(file, mistakes);
-  if (!section) return {};
-  const from = section.has('destinations')
-    ? section.section('destinations')
-    : section.mistake('destinations', 'is missing');
-  const services = from ? readServices(from) : [];
-  const directory = from?.has('directory') ? from.path('directory') : undefined;
-  if (from && !from.has('directory') && services.length === 0) from.mistake('directory', 'or services is missing');
-  from?.finish();
-  const connectivity = readConnectivity(section.section('connectivity'));
+  if (!section) return undefined;
+  const { unread, ...sources } = readSources(section);
+  const connectivity = readConnectivity(section.section('connectivity'), files);
   const additionalCAs = readTls(section.section('tls'));
-  const listeners = readListeners(section.sections('listeners'), files);
+  const listeners = readListeners(readList(section), files);
   const grants = readGrants(section.section('grants'));
   const loginTimeout = section.integer('loginTimeout', 1, 600) ?? 30;
   section.finish();
-  if (section.has('listeners') === false) section.mistake('listeners', 'is missing');
-  const known = directory === undefined ? {} : { directory };
-  if (mistakes.length > 0) return known;
-  const main = {
+  return {
     file,
-    ...known,
-    services,
+    ...sources,
     grants,
     tls: { additionalCAs },
     listeners,
     loginTimeout,
     ...(connectivity && { connectivity }),
+    unread: { destinations: unread, connectivity: section.has('connectivity') && !connectivity },
   };
-  return { main, ...known };
 }
 
-function readTls(section: Section | undefined): string[] {
-  if (!section) return [];
-  const paths = section.list('additionalCAs').map((value, index) => {
-    const key = `additionalCAs[${index}]`;
-    if (typeof value !== 'string' || value === '') return section.mistake(key, 'must be the path of a PEM file');
-    const path = section.absolute(value);
-    const text = readText(path, (what) => section.mistake(key, what));
-    const pem = text === undefined || text.includes('-----BEGIN CERTIFICATE-----');
-    return pem ? path : section.mistake(key, 'must be a PEM file with certificates');
-  });
-  section.finish();
-  return paths.filter((path) => path !== undefined);
+const SOURCES = 'directory (a folder with destination files), services (instances of the Destination service), or both';
+
+function readSources(section: Section): Pick<Main, 'directory' | 'services'> & { unread: boolean } {
+  const from = section.section('destinations');
+  if (!from) section.mistake('destinations', `is missing; it must have ${SOURCES}`);
+  const given = from?.sections('services') ?? [];
+  const services = readServices(given);
+  const directory = from?.path('directory');
+  const none = from && !from.has('directory') && given.length === 0;
+  if (none) section.mistake('destinations', `must have ${SOURCES}`);
+  from?.finish();
+  const unread = !from || none === true || services.length < given.length || (from.has('directory') && !directory);
+  return { services, ...(directory !== undefined && { directory }), unread };
+}
+
+/** Without any listener nobody could connect. */
+function readList(section: Section): Section[] {
+  if (!section.has('listeners')) section.mistake('listeners', 'is missing; it must be a list of at least one listener');
+  if (section.isEmptyList('listeners')) section.mistake('listeners', 'must have at least one listener');
+  return section.sections('listeners');
+}
+
+/** A draft in which there is no mistake. */
+function whole({ unread: _, listeners, ...rest }: MainDraft): Main {
+  return {
+    ...rest,
+    listeners: listeners.flatMap(({ destination, address, ...more }) =>
+      destination !== undefined && address ? { destination, address, ...more } : [],
+    ),
+  };
 }
 
 function destinationFiles(directory: string, file: string, mistakes: Mistake[]): string[] | undefined {
@@ -144,81 +153,11 @@ function destinationFiles(directory: string, file: string, mistakes: Mistake[]):
       .sort();
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    mistakes.push({ file, key: 'destinations.directory', text: `${directory} can't be read (${code})` });
+    mistakes.push({
+      file,
+      key: 'destinations.directory',
+      text: `${directory} can't be read (${code}): it must be a folder`,
+    });
     return undefined;
   }
-}
-
-/** The first of a name wins. */
-export function byName(destinations: Destination[]): Map<string, Destination> {
-  return new Map(destinations.toReversed().map((destination) => [destination.name, destination]));
-}
-
-function duplicates(destinations: Destination[]): Mistake[] {
-  const first = byName(destinations);
-  return destinations.flatMap(({ name, file }) => {
-    const other = first.get(name)?.file;
-    return other === file ? [] : [{ file, key: 'Name', text: `"${name}" is also the name of ${other}` }];
-  });
-}
-
-/** Why this destination does not go together with FILE; empty if it does. */
-export function misfits(main: Main, { name, protocol, onPremise, file }: Destination): Mistake[] {
-  const found: Mistake[] = [];
-  if (onPremise && !main.connectivity) {
-    found.push({ file: main.file, key: 'connectivity', text: `is missing, but "${name}" in ${file} is OnPremise` });
-  }
-  for (const { destination, greeting, address, key } of main.listeners.filter((one) => one.destination === name)) {
-    if (greeting && protocol !== 'imap') {
-      found.push({
-        file: main.file,
-        key: `${key}.greeting`,
-        text: `is for IMAP only, "${destination}" is ${protocol}`,
-      });
-    }
-    if (onPremise && 'path' in address) {
-      // Envoy writes no PROXY header for a connection without IP addresses, and without it the relay knows no route.
-      const text = `can't be a Unix socket, for "${destination}" is OnPremise: use a loopback port, guarded by "app"`;
-      found.push({ file: main.file, key: `${key}.address`, text });
-    }
-  }
-  return found;
-}
-
-/** What a listener says of the Destination service, and of the protocol of a destination in a file. */
-function misplaced(
-  main: Main,
-  { key, service, protocol, destination: name }: Listener,
-  known: Destination[],
-): Mistake[] {
-  const found: Mistake[] = [];
-  const mistake = (at: string, text: string) => found.push({ file: main.file, key: `${key}.${at}`, text });
-  const own = known.find((destination) => destination.name === name)?.protocol;
-  if (protocol && own && protocol !== own) mistake('protocol', `must be ${own}, as "${name}" says`);
-  if (service && main.services.length === 0) mistake(Object.keys(service)[0] ?? '', 'needs destinations.services');
-  const instance = service?.instance;
-  if (instance !== undefined && main.services.length > 0 && !main.services.some((one) => one.name === instance)) {
-    mistake('instance', `"${instance}" is not among ${main.services.map((one) => one.name).join(', ')}`);
-  }
-  return found;
-}
-
-/** A destination that is in no file may be in the Destination service, whose answer comes too late for Envoy's listener. */
-function unknownDestinations(main: Main, known: { name?: string }[]): Mistake[] {
-  const names = known.flatMap(({ name }) => name ?? []);
-  const missing = main.listeners.filter(({ destination }) => !names.includes(destination));
-  if (main.services.length > 0) {
-    return missing
-      .filter(({ protocol }) => !protocol)
-      .map(({ destination, key }) => ({
-        file: main.file,
-        key: `${key}.protocol`,
-        text: `is missing: smtp, imap or pop3, for "${destination}" is in no file`,
-      }));
-  }
-  return missing.map(({ destination, key }) => ({
-    file: main.file,
-    key: `${key}.destination`,
-    text: `"${destination}" is not known; ${names.length > 0 ? `there are ${names.join(', ')}` : 'there are none'}`,
-  }));
 }

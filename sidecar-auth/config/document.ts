@@ -6,16 +6,42 @@ import { hasForbiddenOctet, Section } from './section.ts';
 /** Octets of one file. A destination has some 20 lines, 10,000 listeners fit into 1 MiB. */
 const SIZE_LIMIT = 1024 * 1024;
 
-/** A file's text; a mistake (reported at `at`) where it can't be read or is too large. */
+/**
+ * A file's text, without the byte order mark that some editors put before it; a mistake (reported at `at`) where it can't be read, is
+ * too large or is not UTF-8: with replaced characters a password would be another one.
+ */
 export function readText(file: string, at: (text: string) => void): string | undefined {
+  const octets = readOctets(file);
+  const text = typeof octets === 'string' ? octets : toText(octets);
+  if (typeof text === 'string') at(text);
+  return typeof text === 'string' ? undefined : text?.text;
+}
+
+/** The text of a PEM file. Its blocks are ASCII; what stands around them may be in any encoding. */
+export function readPemText(file: string, at: (text: string) => void): string | undefined {
+  const octets = readOctets(file);
+  if (typeof octets !== 'string') return octets.toString('latin1');
+  at(octets);
+  return undefined;
+}
+
+/** The octets, or why there are none. */
+function readOctets(file: string): Buffer | string {
   try {
     const stat = statSync(file);
-    if (stat.isFile() && stat.size <= SIZE_LIMIT) return readFileSync(file, 'utf8');
-    at(stat.isFile() ? `must not be larger than ${SIZE_LIMIT} octets` : `${file} is not a file`);
+    if (stat.isFile() && stat.size <= SIZE_LIMIT) return readFileSync(file);
+    return stat.isFile() ? `must not be larger than ${SIZE_LIMIT} octets` : `${file} is not a file`;
   } catch (error) {
-    at(`${file} can't be read (${(error as NodeJS.ErrnoException).code})`);
+    return `${file} can't be read (${(error as NodeJS.ErrnoException).code})`;
   }
-  return undefined;
+}
+
+function toText(octets: Buffer): { text: string } | string {
+  try {
+    return { text: new TextDecoder('utf-8', { fatal: true }).decode(octets) };
+  } catch {
+    return 'must be UTF-8 text';
+  }
 }
 
 /**
@@ -65,13 +91,20 @@ export function readSecret(section: Section, key: string, files: string[]): stri
   return text === undefined ? undefined : checked(section, fileKey, text.replace(/\r?\n$/, ''));
 }
 
+/** The same; a mistake where there is neither. */
+export function requiredSecret(section: Section, key: string, files: string[]): string | undefined {
+  if (section.has(key) || section.has(`${key}File`)) return readSecret(section, key, files);
+  return section.mistake(key, `is missing; it must be ${SECRET}, or ${key}File the path of a file that holds it`);
+}
+
 /** A user's name, of the contract's size. */
 export function readUser(section: Section, key: string): string | undefined {
-  return checked(section, key, section.required(key));
+  return checked(section, key, section.required(key, SECRET));
 }
 
 /** Octets of a user or password: the contract's limit. */
 const SECRET_LIMIT = 1024;
+export const SECRET = `a text of 1 to ${SECRET_LIMIT} octets`;
 
 function checked(section: Section, key: string, value: string | undefined): string | undefined {
   if (value === undefined) return undefined;

@@ -1,6 +1,6 @@
 import type { Protocol } from '../failure.ts';
 import { type Address, addressText, isLoopback, readAddress } from './address.ts';
-import { readSecret, readUser } from './document.ts';
+import { readUser, requiredSecret } from './document.ts';
 import type { Section } from './section.ts';
 import { readReference, type ServiceReference } from './service.ts';
 
@@ -22,27 +22,30 @@ export interface Listener {
   key: string;
 }
 
+/** A listener as far as it could be read. */
+export type ListenerDraft = Omit<Listener, 'destination' | 'address'> & { destination?: string; address?: Address };
+
 /** Far more than one app opens, far less than what Envoy's clusters are set to: an app that leaks connections harms itself only. */
 const DEFAULT_CONNECTIONS = 10_000;
 /** Envoy's clusters stand at 100,000 (envoy/), so that this limit is always the one that is met first. */
 const MOST_CONNECTIONS = 100_000;
 
-export function readListeners(sections: Section[], files: string[]): Listener[] {
+export function readListeners(sections: Section[], files: string[]): ListenerDraft[] {
   const seen = new Map<string, string>();
-  return sections.flatMap((section, index) => {
+  return sections.map((section, index) => {
     const key = `listeners[${index}]`;
     const listener = readListener(section, key, files);
-    if (!listener) return [];
+    if (!listener.address) return listener;
     const address = addressText(listener.address);
     const other = seen.get(address);
     if (other) section.mistake('address', `${address} is taken by ${other}`);
     seen.set(address, key);
-    return [listener];
+    return listener;
   });
 }
 
-function readListener(section: Section, key: string, files: string[]): Listener | undefined {
-  const destination = section.required('destination');
+function readListener(section: Section, key: string, files: string[]): ListenerDraft {
+  const destination = section.required('destination', 'the Name of a destination');
   const address = readAddress(section);
   const app = readApp(section, files);
   const greeting = section.choice('greeting', ['preauth'] as const);
@@ -59,10 +62,9 @@ function readListener(section: Section, key: string, files: string[]): Listener 
       'is not a loopback address: add app, or open: true if anyone who reaches it may send as its user',
     );
   }
-  if (destination === undefined || address === undefined) return undefined;
   return {
-    destination,
-    address,
+    ...(destination !== undefined && { destination }),
+    ...(address && { address }),
     ...(app && { app }),
     ...(greeting && { greeting }),
     ...(protocol && { protocol }),
@@ -77,8 +79,7 @@ function readApp(section: Section, files: string[]): Listener['app'] {
   const app = section.section('app');
   if (!app) return undefined;
   const user = readUser(app, 'user');
-  const password = readSecret(app, 'password', files);
-  if (!app.has('password') && !app.has('passwordFile')) app.mistake('password', 'or passwordFile is missing');
+  const password = requiredSecret(app, 'password', files);
   app.finish();
   return user === undefined || password === undefined ? undefined : { user, password };
 }

@@ -4,6 +4,10 @@ import { type Mistake, mistakeLine } from './mistakes.ts';
 import { takeOver } from './take-over.ts';
 import { Watch } from './watch.ts';
 
+const GONE =
+  'a listener whose destination is in no file (nor in the Destination service) answers unknown_destination; ' +
+  'a new one is not opened before';
+
 /** The configuration that is in force, following its files. */
 export class LiveConfig {
   readonly #log: Logger;
@@ -34,9 +38,9 @@ export class LiveConfig {
 
   #reload(): Config {
     const last = this.#current;
-    const { config, mistakes } = takeOver(last, readConfig(last.file, last.directory));
+    const { config, mistakes, unserved } = takeOver(last, readConfig(last.file, last.directory));
     this.#current = config;
-    this.#report(mistakes);
+    this.#report(mistakes, unserved);
     if (config.tls.additionalCAs.join('\0') !== last.tls.additionalCAs.join('\0')) {
       this.#log.warn({ file: config.file, key: 'tls' }, 'a change of tls takes effect after a restart');
     }
@@ -45,13 +49,14 @@ export class LiveConfig {
   }
 
   /** Mistakes that were there before are not logged again: folders see many events. */
-  #report(mistakes: Mistake[]): void {
+  #report(mistakes: Mistake[], unserved: number): void {
     const lines = mistakes.map(mistakeLine).join('\n');
     if (lines === this.#reported) return;
     this.#reported = lines;
     for (const { file, key, text } of mistakes) this.#log.error({ file, key }, text);
     const { file } = this.#current;
-    if (mistakes.length > 0) this.#log.warn({ file }, 'what has mistakes stays as it was');
-    else this.#log.info({ file }, 'the mistakes are gone');
+    if (unserved > 0) this.#log.warn({ file }, GONE);
+    if (mistakes.length > unserved) this.#log.warn({ file }, 'what has mistakes stays as it was');
+    if (mistakes.length === 0) this.#log.info({ file }, 'the mistakes are gone');
   }
 }

@@ -10,6 +10,18 @@ export function hasForbiddenOctet(value: string): boolean {
 }
 
 /**
+ * A key as it may be shown: what follows an odd character may be a secret, for in YAML's flow style `password:hunter2` is one key.
+ */
+export function shownKey(key: string): string {
+  return /^[\w.[\]-]*/.exec(key)?.[0] ?? '';
+}
+
+/** What to say of an unknown key beside that; empty where its odd character is no colon. */
+export function colonHint(key: string): string {
+  return key[shownKey(key).length] === ':' ? ' (is a space missing after its colon?)' : '';
+}
+
+/**
  * One mapping of a configuration file. Reading a key marks it as known; `finish()` reports the rest, so the list of allowed
  * keys is never written down twice. Every getter reports a mistake and returns `undefined` where a value is unusable.
  */
@@ -24,8 +36,10 @@ export class Section {
     this.file = file;
     this.#path = path;
     this.#mistakes = mistakes;
-    this.#values = values instanceof Map ? values : new Map();
+    const entries = values instanceof Map ? [...values] : [];
+    this.#values = new Map(entries.filter(([key]) => typeof key === 'string'));
     if (!(values instanceof Map)) this.mistake('', 'must be a mapping of keys to values');
+    else if (this.#values.size < entries.length) this.mistake('', 'must have texts as its keys');
   }
 
   /** The keys as they stand in the file. */
@@ -34,7 +48,7 @@ export class Section {
   }
 
   mistake(key: string, text: string): undefined {
-    this.#mistakes.push({ file: this.file, key: this.#full(key), text });
+    this.#mistakes.push({ file: this.file, key: this.#full(shownKey(key)), text });
   }
 
   has(key: string): boolean {
@@ -55,8 +69,15 @@ export class Section {
     return value;
   }
 
-  required(key: string): string | undefined {
-    return this.has(key) ? this.text(key) : this.mistake(key, 'is missing');
+  /** @param what is allowed: `a host name`, for example */
+  required(key: string, what: string): string | undefined {
+    return this.has(key) ? this.text(key) : this.mistake(key, `is missing; it must be ${what}`);
+  }
+
+  /** The text as it stands there, without any check: only to guess what is meant where there is a mistake already. */
+  raw(key: string): string {
+    const value = this.#values.get(key);
+    return typeof value === 'string' ? value : '';
   }
 
   choice<T extends string>(key: string, allowed: readonly T[]): T | undefined {
@@ -102,6 +123,11 @@ export class Section {
     return [];
   }
 
+  isEmptyList(key: string): boolean {
+    const value = this.#values.get(key);
+    return Array.isArray(value) && value.length === 0;
+  }
+
   sections(key: string): Section[] {
     return this.list(key).map((value, index) => this.#child(`${key}[${index}]`, value));
   }
@@ -110,7 +136,7 @@ export class Section {
   finish(): void {
     const allowed = [...this.#known].join(', ');
     for (const key of this.keys) {
-      if (!this.#known.has(key)) this.mistake(key, `is not known here; allowed are ${allowed}`);
+      if (!this.#known.has(key)) this.mistake(key, `is not known here${colonHint(key)}; allowed are ${allowed}`);
     }
   }
 

@@ -32,11 +32,11 @@ export interface ServiceReference {
 const LEVELS = ['subaccount', 'instance', 'provider_subaccount', 'provider_instance'] as const;
 
 /** `destinations.services` of FILE: the first is the one that listeners mean when they name none. */
-export function readServices(destinations: Section): ServiceInstance[] {
+export function readServices(sections: Section[]): ServiceInstance[] {
   const names = new Set<string>();
-  return destinations.sections('services').flatMap((section) => {
-    const name = section.required('name');
-    const binding = section.required('binding');
+  return sections.flatMap((section) => {
+    const name = section.required('name', 'a name for listeners to use');
+    const binding = section.required('binding', 'the path or the name of a service binding');
     section.finish();
     if (name === undefined || binding === undefined) return [];
     if (names.has(name)) section.mistake('name', `"${name}" stands twice`);
@@ -49,8 +49,8 @@ export function readServices(destinations: Section): ServiceInstance[] {
 export function readGrants(section: Section | undefined): GrantPlace {
   const path = section?.path('directory');
   const secret = section?.section('secret');
-  const namespace = secret?.required('namespace');
-  const name = secret?.required('name');
+  const namespace = secret?.required('namespace', 'the namespace of a Kubernetes Secret');
+  const name = secret?.required('name', 'the name of a Kubernetes Secret');
   secret?.finish();
   section?.finish();
   if (path !== undefined && secret) section?.mistake('secret', 'must not stand beside directory');
@@ -94,14 +94,14 @@ function readTenant(section: Section): string | undefined {
 }
 
 function readFragment(section: Section | undefined): ServiceReference['fragment'] {
-  const name = section?.required('name');
+  const name = section?.required('name', 'the name of a fragment');
   const optional = section?.flag('optional') ?? false;
   section?.finish();
   return name === undefined ? undefined : { name, optional };
 }
 
 function readChain(section: Section | undefined): ServiceReference['chain'] {
-  const name = section?.required('name');
+  const name = section?.required('name', 'the name of a destination chain');
   const values = section?.section('variables');
   const variables: Record<string, string> = {};
   for (const key of values?.keys ?? []) {

@@ -1,12 +1,20 @@
 import type { Destination } from '../destination/destination.ts';
-import { allMistakes, byName, type Config, type Main, misfits, type Reading } from './config.ts';
+import type { Config, Main, Reading } from './config.ts';
+import { allMistakes, byName, misfits, unserved } from './cross-checks.ts';
 import type { Mistake } from './mistakes.ts';
+
+export interface Taken {
+  config: Config;
+  mistakes: Mistake[];
+  /** How many of them are listeners whose destination is in no file: there nothing stays as it was. */
+  unserved: number;
+}
 
 /**
  * The configuration after an edit while mail flows: what has mistakes stays as it was, the rest is taken over. A destination
  * whose file is gone is gone; a listener that names it stays, and answers `unknown_destination`.
  */
-export function takeOver(last: Config, reading: Reading): { config: Config; mistakes: Mistake[] } {
+export function takeOver(last: Config, reading: Reading): Taken {
   const candidates = { ...reading, destinations: withKept(last, reading) };
   const main = acceptable(last, candidates) ?? last;
   const destinations = candidates.destinations.flatMap((destination) =>
@@ -15,6 +23,7 @@ export function takeOver(last: Config, reading: Reading): { config: Config; mist
   return {
     config: { ...only(main), destinations: byName(destinations), files: reading.files },
     mistakes: allMistakes(candidates, reading.main ?? last),
+    unserved: unserved(candidates, reading.main ?? last).length,
   };
 }
 
@@ -37,7 +46,8 @@ function acceptable(last: Config, { main, destinations }: Reading): Main | undef
   return destinations.some(breaks) ? undefined : main;
 }
 
-function only({ file, directory, services, grants, connectivity, tls, listeners, loginTimeout }: Main): Main {
+/** What FILE itself says of a configuration. */
+export function only({ file, directory, services, grants, connectivity, tls, listeners, loginTimeout }: Main): Main {
   return {
     file,
     ...(directory !== undefined && { directory }),

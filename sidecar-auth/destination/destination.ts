@@ -1,14 +1,20 @@
-import { isIP } from 'node:net';
-import { domainToASCII } from 'node:url';
 import { readDocument } from '../config/document.ts';
+import { requiredHost } from '../config/host.ts';
 import { ConfigMistakes, type Mistake } from '../config/mistakes.ts';
-import { Section } from '../config/section.ts';
+import { colonHint, Section, shownKey } from '../config/section.ts';
 import type { Protocol } from '../failure.ts';
 import { missing, namedKey, propertyKey } from './keys.ts';
 import { type Login, readLogin } from './login.ts';
 import { nearest } from './nearest.ts';
 import { readMechanisms, readStartTls, readTimeout, readVerify } from './security.ts';
-import { MAIL_KEYS, TRANSPORT_NAMES, type Transport, transportOf } from './transport.ts';
+import {
+  guessTransport,
+  MAIL_KEYS,
+  MAIL_KEYS_SHORT,
+  TRANSPORT_NAMES,
+  type Transport,
+  transportOf,
+} from './transport.ts';
 
 export interface Destination {
   name: string;
@@ -38,19 +44,25 @@ export interface Destination {
   hello?: string;
 }
 
+/** What is known of a destination for comparing it with FILE, also where it has mistakes. */
+export type DestinationDraft = { file: string } & Partial<Pick<Destination, 'name' | 'protocol' | 'onPremise'>>;
+
 /** Reads one destination file; `files` gets the other files that were read for it. Without `destination` there are mistakes. */
 export function readDestination(
   file: string,
   mistakes: Mistake[],
   files: string[],
-): { name?: string; destination?: Destination } {
+): { draft: DestinationDraft; destination?: Destination } {
   const before = mistakes.length;
   const section = readDocument(file, mistakes);
-  if (!section) return {};
+  if (!section) return { draft: { file } };
   const name = readName(section);
   const destination = readProperties(section, name, files);
   reportUnknownMailKeys(section, true);
-  return { ...(name && { name }), ...(destination && mistakes.length === before && { destination }) };
+  const protocol = transportOf(section.raw('mail.transport.protocol'))?.protocol;
+  const onPremise = section.raw('ProxyType') === 'OnPremise';
+  const draft = { file, onPremise, ...(name !== undefined && { name }), ...(protocol && { protocol }) };
+  return { draft, ...(destination && mistakes.length === before && { destination }) };
 }
 
 /**
@@ -78,12 +90,20 @@ function readProperties(
   section.choice('Type', ['MAIL'] as const) ?? missing(section, 'Type', 'MAIL');
   const proxy = section.choice('ProxyType', PROXY_TYPES) ?? missing(section, 'ProxyType', PROXY_TYPES.join(' or '));
   const protocol = section.choice('mail.transport.protocol', TRANSPORT_NAMES);
-  const transport = protocol && transportOf(protocol);
-  if (!transport) return missing(section, 'mail.transport.protocol', TRANSPORT_NAMES.join(', '));
+  missing(section, 'mail.transport.protocol', TRANSPORT_NAMES.join(', '));
+  const transport = protocol ? transportOf(protocol) : guessTransport(section.keys);
   const onPremise = proxy === 'OnPremise';
   const login = readLogin(section, transport, files);
+  const location = readLocation(section);
+  const hello = readHello(section);
+  if (!transport) return undefined;
   const server = readServer(section, transport, onPremise);
-  const optional = readOptional(section, transport, onPremise, login);
+  const optional = {
+    ...readOptional(section, transport, login),
+    ...(onPremise && location !== undefined && { location }),
+    ...(hello !== undefined && { hello }),
+  };
+  if (protocol === undefined) return undefined;
   if (name === undefined || server === undefined || login === undefined) return undefined;
   return { name, file: section.file, onPremise, ...server, login, ...optional };
 }
@@ -91,7 +111,7 @@ function readProperties(
 type Server = Pick<Destination, 'protocol' | 'tls' | 'starttls' | 'verify' | 'host' | 'port'>;
 
 function readServer(section: Section, transport: Transport, onPremise: boolean): Server | undefined {
-  const host = readHost(section, transport);
+  const host = requiredHost(section, namedKey(section, transport, 'host'));
   const starttls = readStartTls(section, transport, onPremise);
   const verify = readVerify(section, transport);
   const portKey = propertyKey(section, transport, 'port');
@@ -100,44 +120,29 @@ function readServer(section: Section, transport: Transport, onPremise: boolean):
   return { protocol: transport.protocol, tls: transport.tls, starttls, verify, host, port };
 }
 
-type Optional = Pick<Destination, 'mechanisms' | 'connectTimeoutMs' | 'timeoutMs' | 'location' | 'hello'>;
+type Optional = Pick<Destination, 'mechanisms' | 'connectTimeoutMs' | 'timeoutMs'>;
 
-function readOptional(section: Section, transport: Transport, onPremise: boolean, login: Login | undefined): Optional {
-  const oauth = login?.kind === 'oauth';
-  const needs = login !== undefined && login.kind !== 'none';
-  const mechanisms = needs ? readMechanisms(section, transport, oauth) : undefined;
+function readOptional(section: Section, transport: Transport, login: Login | undefined): Optional {
+  const oauth = login ? login.kind === 'oauth' : /^oauth/i.test(section.raw('Authentication'));
+  const mechanisms = login?.kind === 'none' ? undefined : readMechanisms(section, transport, oauth);
   const connectTimeoutMs = readTimeout(section, transport, 'connectiontimeout');
   const timeoutMs = readTimeout(section, transport, 'timeout');
-  const location = readLocation(section);
-  const hello = readHello(section);
   return {
     ...(mechanisms && { mechanisms }),
     ...(connectTimeoutMs !== undefined && { connectTimeoutMs }),
     ...(timeoutMs !== undefined && { timeoutMs }),
-    ...(onPremise && location !== undefined && { location }),
-    ...(hello !== undefined && { hello }),
   };
 }
 
 const PROXY_TYPES = ['Internet', 'OnPremise'] as const;
 
+const NAME = '1 to 128 printable ASCII characters';
+
 /** The contract's form of a destination's name. */
 function readName(section: Section): string | undefined {
-  const name = section.required('Name');
+  const name = section.required('Name', NAME);
   if (name === undefined || /^[\x20-\x7e]{1,128}$/.test(name)) return name;
-  return section.mistake('Name', 'must have 1 to 128 printable ASCII characters');
-}
-
-function readHost(section: Section, transport: Transport): string | undefined {
-  const key = namedKey(section, transport, 'host');
-  const text = section.required(key);
-  if (text === undefined) return undefined;
-  const bare = text.replace(/^\[(.*)\]$/, '$1');
-  if (isIP(bare) && !bare.includes('%')) return bare;
-  // A trailing dot is right for DNS, but not in SNI (RFC 6066 section 3).
-  const name = (/^[\x21-\x7e]+$/.test(text) ? text : domainToASCII(text)).replace(/\.$/, '');
-  if (name.length <= 253 && /^[a-z0-9_-]+(\.[a-z0-9_-]+)*$/i.test(name)) return name;
-  return section.mistake(key, 'must be a host name or an IP address');
+  return section.mistake('Name', `must be ${NAME}`);
 }
 
 /** The proxy's handshake has one octet for the length of its base64 form: 255 / 4 * 3. */
@@ -167,8 +172,10 @@ function readHello(section: Section): string | undefined {
 function reportUnknownMailKeys(section: Section, all: boolean): void {
   for (const key of section.keys) {
     if (!/^mail\./i.test(key) || MAIL_KEYS.includes(key)) continue;
-    const near = nearest(key, MAIL_KEYS);
-    if (near) section.mistake(key, `is not known; is ${near} meant?`);
-    else if (all) section.mistake(key, 'is not known');
+    const shown = shownKey(key);
+    const near = nearest(shown, MAIL_KEYS);
+    const unknown = `is not known${colonHint(key)}`;
+    if (near) section.mistake(key, near === shown ? unknown : `${unknown}; is ${near} meant?`);
+    else if (all) section.mistake(key, `${unknown}; allowed are ${MAIL_KEYS_SHORT}`);
   }
 }

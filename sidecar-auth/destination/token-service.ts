@@ -1,5 +1,5 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { readSecret, readText } from '../config/document.ts';
+import { readPemText, readSecret, readText, requiredSecret, SECRET as TEXT } from '../config/document.ts';
 import { hasForbiddenOctet, type Section } from '../config/section.ts';
 
 /** How Postern proves to the token service who it is. Keys and certificates are PEM. */
@@ -52,23 +52,27 @@ const TOKEN_LIMIT = 16_384;
  */
 export function readTokenService(section: Section, files: string[] | undefined): TokenService | undefined {
   const url = readUrl(section, 'tokenServiceURL', files !== undefined);
-  const clientId = section.required('clientId');
+  const clientId = section.required('clientId', TEXT);
   const authentication = readAuthentication(section, files);
   const scope = section.text('scope');
   const refreshToken = files && readRefreshToken(section, files);
   const login = readLoginUrls(section);
   const redirectUri = section.text('X-redirect-uri');
   const codeVerifier = section.text('X-code-verifier');
+  const urlType = section.choice('tokenServiceURLType', ['Dedicated', 'Common'] as const) ?? 'Dedicated';
+  const body = withPrefix(section, 'tokenService.body.');
+  const headers = withPrefix(section, 'tokenServiceURL.headers.');
+  const queries = withPrefix(section, 'tokenServiceURL.queries.');
   if (url === undefined || clientId === undefined || authentication === undefined) return undefined;
   return {
     url,
-    urlType: section.choice('tokenServiceURLType', ['Dedicated', 'Common'] as const) ?? 'Dedicated',
+    urlType,
     clientId,
     authentication,
     ...(scope !== undefined && { scope }),
-    body: withPrefix(section, 'tokenService.body.'),
-    headers: withPrefix(section, 'tokenServiceURL.headers.'),
-    queries: withPrefix(section, 'tokenServiceURL.queries.'),
+    body,
+    headers,
+    queries,
     ...(refreshToken !== undefined && { refreshToken }),
     ...(redirectUri !== undefined && { redirectUri }),
     ...(codeVerifier !== undefined && { codeVerifier }),
@@ -77,12 +81,14 @@ export function readTokenService(section: Section, files: string[] | undefined):
 }
 
 function readUrl(section: Section, key: string, required: boolean): string | undefined {
-  const text = required ? section.required(key) : (section.text(key) ?? '');
+  const text = required ? section.required(key, URL_FORM) : (section.text(key) ?? '');
   if (text === undefined || (text === '' && !required)) return text;
   return isSafeUrl(text.replaceAll('{tenant}', 'tenant')) || !required
     ? text
-    : section.mistake(key, 'must be an https URL without a password in it (http only on this machine)');
+    : section.mistake(key, `must be ${URL_FORM}`);
 }
+
+const URL_FORM = 'an https URL without a password in it (http only on this machine)';
 
 /** Secrets and tokens travel to it. Plain HTTP is for tests and demos on this machine. */
 export function isSafeUrl(text: string): boolean {
@@ -109,7 +115,7 @@ function readAuthentication(section: Section, files: string[] | undefined): Clie
   const [first, second] = given;
   // SAP's example of tokenServiceUser has clientSecret beside it.
   if (first && second && first !== BASIC) {
-    return section.mistake(second.find((key) => section.has(key)) ?? '', `must not stand beside ${first[0]}`);
+    section.mistake(second.find((key) => section.has(key)) ?? '', `must not stand beside ${first[0]}`);
   }
   if (first === BASIC) return readBasic(section, files);
   if (first === ASSERTION) return readAssertion(section, files);
@@ -139,19 +145,14 @@ function place(section: Section): 'body' | 'header' | 'either' {
 }
 
 function readBasic(section: Section, files: string[]): ClientAuthentication | undefined {
-  const user = section.required('tokenServiceUser');
-  const password = demanded(section, 'tokenServicePassword', files);
+  const user = section.required('tokenServiceUser', TEXT);
+  const password = requiredSecret(section, 'tokenServicePassword', files);
   return user === undefined || password === undefined ? undefined : { kind: 'basic', user, password };
 }
 
 function readClientSecret(section: Section, files: string[]): ClientAuthentication | undefined {
   const secret = readSecret(section, 'clientSecret', files);
   return secret === undefined ? undefined : { kind: 'secret', secret, in: place(section) };
-}
-
-function demanded(section: Section, key: string, files: string[]): string | undefined {
-  if (!section.has(key) && !section.has(`${key}File`)) return section.mistake(key, `or ${key}File is missing`);
-  return readSecret(section, key, files);
 }
 
 function readAssertion(section: Section, files: string[]): ClientAuthentication | undefined {
@@ -189,7 +190,7 @@ function readPem<T>(section: Section, key: string, files: string[], parse: (pem:
   const file = section.path(key);
   if (file === undefined) return undefined;
   files.push(file);
-  const text = readText(file, (what) => section.mistake(key, what));
+  const text = readPemText(file, (what) => section.mistake(key, what));
   try {
     return text === undefined ? undefined : parse(text);
   } catch {

@@ -25,6 +25,17 @@ export function transportOf(name: string): Transport | undefined {
   return TRANSPORTS[name.replace(/^imap4/, 'imap')];
 }
 
+/**
+ * What a destination with an unknown protocol may mean: the only protocol for which it names a host. So the mistakes in its other
+ * properties are told at once, too.
+ */
+export function guessTransport(keys: readonly string[]): Transport | undefined {
+  const named = Object.values(TRANSPORTS).filter(({ names }) =>
+    names.some((name) => keys.includes(`mail.${name}.host`)),
+  );
+  return named.length === 1 ? named[0] : undefined;
+}
+
 const GENERAL = [
   'mail.user',
   'mail.password',
@@ -47,6 +58,9 @@ const OF_PROTOCOL = [
   'connectiontimeout',
   'timeout',
 ];
+
+/** The same for people: 97 names would hide the one that is looked for. */
+export const MAIL_KEYS_SHORT = `${GENERAL.join(', ')}, and mail.<protocol>. followed by ${OF_PROTOCOL.join(', ')}`;
 
 /** Every `mail.` key that is understood, for any protocol: a destination may carry the keys of several. */
 export const MAIL_KEYS = [

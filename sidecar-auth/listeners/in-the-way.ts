@@ -32,13 +32,20 @@ async function checkPath(path: string): Promise<string | undefined> {
   const stat = lstatSync(path, { throwIfNoEntry: false });
   if (!stat) return undefined;
   if (!stat.isSocket()) return `${path} exists and is not a socket`;
-  return (await answers(path)) ? `${path} is in use by another program` : undefined;
+  return (await connectOnce(path)) === '' ? `${path} is in use by another program` : undefined;
 }
 
-function answers(path: string): Promise<boolean> {
+/** Whether a socket is left there on which nobody listens; a full queue (EAGAIN) or a missing right is somebody's. */
+export async function isAbandoned(path: string): Promise<boolean> {
+  const stat = lstatSync(path, { throwIfNoEntry: false });
+  return stat?.isSocket() === true && (await connectOnce(path)) === 'ECONNREFUSED';
+}
+
+/** The error's code; empty where somebody answers. */
+function connectOnce(path: string): Promise<string> {
   const socket = connect(path);
-  return new Promise<boolean>((resolve) => {
-    socket.once('connect', () => resolve(true));
-    socket.once('error', () => resolve(false));
+  return new Promise<string>((resolve) => {
+    socket.once('connect', () => resolve(''));
+    socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
   }).finally(() => socket.destroy());
 }

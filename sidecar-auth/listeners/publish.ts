@@ -1,13 +1,17 @@
-import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { lstatSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import type { Logger } from 'pino';
 import { type EnvoyListener, listenersResource } from '../../envoy/listener.ts';
 import { addressText } from '../config/address.ts';
 import type { Entry } from '../route/table.ts';
 import { addressHash } from './id.ts';
-import { inTheWay } from './in-the-way.ts';
+import { inTheWay, isAbandoned } from './in-the-way.ts';
 
 /** Milliseconds until an address that was taken is tried again. */
 const RETRY_MS = 2000;
+/** Milliseconds that Envoy has to close a socket whose listener is gone, before it is looked at and between two looks. */
+const CLOSING_MS = 500;
+/** Looks at such a socket: Envoy needs one or two; where another program has taken the path it is none of ours. */
+const LOOKS = 20;
 
 export interface PublishOptions {
   /** Written for Envoy, which watches it. */
@@ -26,6 +30,9 @@ export class Publisher {
   #entries: Entry[] = [];
   #work = Promise.resolve();
   #retry: NodeJS.Timeout | undefined;
+  /** Paths of sockets whose listeners are gone, with the looks that are left. */
+  readonly #leaving = new Map<string, number>();
+  #cleaning: NodeJS.Timeout | undefined;
   #closed = false;
 
   /** `held`: hashes of addresses that Envoy has open from before, which so are taken by us. */
@@ -46,6 +53,7 @@ export class Publisher {
   close(): void {
     this.#closed = true;
     clearTimeout(this.#retry);
+    clearTimeout(this.#cleaning);
   }
 
   async #publish(): Promise<void> {
@@ -87,7 +95,39 @@ export class Publisher {
     if (text === this.#written) return;
     writeFileSync(`${listenersFile}.new`, text, { mode: 0o600 });
     renameSync(`${listenersFile}.new`, listenersFile);
+    for (const path of socketPaths(this.#written)) this.#leaving.set(path, LOOKS);
+    for (const path of socketPaths(text)) this.#leaving.delete(path);
     this.#written = text;
+    this.#cleanLater();
+  }
+
+  #cleanLater(): void {
+    clearTimeout(this.#cleaning);
+    if (this.#leaving.size === 0 || this.#closed) return;
+    this.#cleaning = setTimeout(() => {
+      // In line with publishing: a listener that comes back is never robbed of its socket.
+      this.#work = this.#work.then(() => this.#clean()).catch(() => {});
+    }, CLOSING_MS);
+  }
+
+  /** Envoy leaves the file behind when it closes a Unix socket. */
+  async #clean(): Promise<void> {
+    for (const [path, looks] of this.#leaving) {
+      if (await isAbandoned(path)) rmSync(path, { force: true });
+      if (looks <= 1 || !lstatSync(path, { throwIfNoEntry: false })) this.#leaving.delete(path);
+      else this.#leaving.set(path, looks - 1);
+    }
+    this.#cleanLater();
+  }
+}
+
+/** The Unix sockets in a listeners file. */
+function socketPaths(listenersFile: string): string[] {
+  try {
+    const { resources } = JSON.parse(listenersFile) as { resources: { address: { pipe?: { path: string } } }[] };
+    return resources.flatMap(({ address }) => address.pipe?.path ?? []);
+  } catch {
+    return []; // none was written yet
   }
 }
 

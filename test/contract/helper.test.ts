@@ -326,6 +326,32 @@ it('a deleted destination: its listener stays and says so, also after a restart'
   await vi.waitFor(async () => expect((await it.session()).route).toBeDefined(), { timeout: 1000, interval: 20 });
 });
 
+it('a broken FILE, and a password file that is gone, do not keep a restart down', async () => {
+  const app = { user: 'crm', passwordFile: './pw' };
+  const it = await helper({ 'destinations/mail.json': LITERAL, pw: 'geheim-app' }, { app });
+  const [ids, before] = [it.ids, await it.session()];
+  expect(before['app-password'] ?? JSON.stringify(before)).toContain('geheim-app');
+  expect(statSync(join(it.runDir, 'last-good.json')).mode & 0o777).toBe(0o600);
+  const restart = async () => {
+    it.child.kill('SIGKILL');
+    await once(it.child, 'exit');
+    await it.start();
+  };
+  const good = readFileSync(join(it.folder, 'postern.yaml'), 'utf8');
+  for (const spoil of [() => replaceFile(it.folder, 'postern.yaml', '{'), () => rmSync(join(it.folder, 'pw'))]) {
+    spoil();
+    await restart();
+    expect(it.child.exitCode).toBeNull();
+    expect(it.ids).toEqual(ids);
+    expect({ ...(await it.session()), since: '', route: '' }).toEqual({ ...before, since: '', route: '' });
+    replaceFile(it.folder, 'postern.yaml', good);
+  }
+  expect(it.log).toContain('its last good version is used');
+  expect(it.log).not.toContain('geheim');
+  writeFiles(it.folder, { pw: 'geheim-neu' });
+  await vi.waitFor(async () => expect(JSON.stringify(await it.session())).toContain('geheim-neu'), { timeout: 2000 });
+});
+
 it('a restart: another BOOT, and addresses that Envoy holds stay', async () => {
   const it = await helper();
   const ids = it.ids;

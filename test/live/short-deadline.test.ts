@@ -28,7 +28,7 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-test('a server that never answers, and two seconds for the login', async () => {
+test('a server that never answers, and three seconds for the login', async () => {
   const child = spawn('python3', ['-c', HOLE], { stdio: ['pipe', 'pipe', 'inherit'] });
   hole = child;
   const port = await new Promise<number>((resolve) => child.stdout.once('data', (line) => resolve(Number(line))));
@@ -47,7 +47,7 @@ test('a server that never answers, and two seconds for the login', async () => {
   const socket = join(folder, 'app.sock');
   const file = {
     destinations: { directory: './d' },
-    loginTimeout: 2,
+    loginTimeout: 3,
     listeners: [{ destination: 'hole', address: socket }],
   };
   const configFile = join(folder, 'postern.yaml');

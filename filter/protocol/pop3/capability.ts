@@ -22,11 +22,11 @@ export class Capability {
 
   /** As the app may see it: no STLS (the app's side is plain), and the logins that it can use instead of the server's. The rest stays. */
   rewritten(terms: Terms): string {
-    let reply = this.lines.length == 0 ? MINIMAL : '';
+    const reply = Bytes.of(this.lines.length == 0 ? MINIMAL : '');
     for (let i = 0; i < this.lines.length; i++) {
-      if (i == 0 || !isReplaced(wordAt(wordsOf(this.lines[i]), 0))) reply += `${this.lines[i].toString()}\r\n`;
+      if (i == 0 || !isReplaced(wordAt(wordsOf(this.lines[i]), 0))) reply.append(this.lines[i]).text('\r\n');
     }
-    return `${reply}${terms.takesPassword ? 'USER\r\n' : ''}SASL ${terms.offered}\r\n.\r\n`;
+    return reply.text(`${terms.takesPassword ? 'USER\r\n' : ''}SASL ${terms.offered}\r\n.\r\n`).toString();
   }
 
   private read(line: Bytes): void {

@@ -18,12 +18,12 @@ export class Capability {
    * clients rely on SIZE, 8BITMIME, SMTPUTF8.
    */
   rewritten(mechanisms: string): string {
-    let reply = '';
+    const reply = new Bytes();
     for (let i = 0; i < this.lines.length; i++) {
       if (i > 0 && (isAuth(this.lines[i]) || this.lines[i].is('STARTTLS'))) continue;
-      reply += `250-${this.lines[i].toString()}\r\n`;
+      reply.text('250-').append(this.lines[i]).text('\r\n');
     }
-    return `${reply}250 AUTH ${mechanisms}\r\n`;
+    return reply.text(`250 AUTH ${mechanisms}\r\n`).toString();
   }
 
   /** The answer to HELO, which has one line. */

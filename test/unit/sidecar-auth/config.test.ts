@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { isLoopback } from '../../../sidecar-auth/config/address.ts';
+import { selfSigned } from '../token/certificate.ts';
 import { configFolder, FILE, load, MAIL, mistakesOf } from './files.ts';
 
 const listener = (more: object, first: object = {}) => ({
@@ -9,6 +10,7 @@ const listener = (more: object, first: object = {}) => ({
     listeners: [{ destination: 'office-mail', address: '127.0.0.1:1587', ...first, ...more }],
   },
 });
+const BINDING = { 'b/clientid': 'c', 'b/clientsecret': 'geheim', 'b/url': 'https://a.example' };
 const ONPREMISE = {
   ...MAIL,
   Name: 'plant',
@@ -17,7 +19,7 @@ const ONPREMISE = {
   'mail.smtp.host': 'virtual',
 };
 
-it('reads the example of the documentation', () => {
+it('reads the example of the documentation', async () => {
   const config = load({
     'postern.yaml': `
 destinations: { directory: ./destinations }   # one file per destination
@@ -28,7 +30,7 @@ listeners:
   - { destination: office-mail, address: "[::1]:1143", app: { user: crm, passwordFile: ./crm.pass } }
   - { destination: office-mail, address: ./pop3.sock, mode: "0660", maxConnections: 7 }
 `,
-    'ca.pem': '-----BEGIN CERTIFICATE-----\n',
+    'ca.pem': (await selfSigned('ca')).certificate,
     'crm.pass': 'wort\n',
   });
   const [tcp, tcp6, unix] = config.listeners;
@@ -50,8 +52,13 @@ it('takes a token from a file or a binding, relative to FILE', () => {
     load({ 'postern.yaml': { ...FILE, connectivity: { host: 'cp', token } }, token: 't' });
   const file = connectivity({ file: 'token' });
   expect(file.connectivity?.token).toEqual({ kind: 'file', file: join(file.file, '..', 'token') });
-  const binding = connectivity({ binding: '.' });
-  expect(binding.connectivity?.token).toEqual({ kind: 'binding', path: join(binding.file, '..') });
+  const binding = load({
+    'postern.yaml': { ...FILE, connectivity: { host: 'cp', token: { binding: './b' } } },
+    ...BINDING,
+  });
+  expect(binding.connectivity?.token).toEqual({ kind: 'binding', path: join(binding.file, '..', 'b') });
+  // Found when it is needed.
+  expect(connectivity({ binding: 'by-name' }).connectivity?.token).toEqual({ kind: 'binding', path: 'by-name' });
 });
 
 it('reports all mistakes at once, those of destinations too', () => {
@@ -109,6 +116,11 @@ it.each([
   ['app is a text', { app: 'yes' }, 'app'],
   ['mode on TCP', { mode: '0660' }, 'mode'],
   ['mode not octal', { address: './a.sock', mode: '0680' }, 'mode'],
+  ['mode that Envoy takes as unset', { address: './a.sock', mode: '0000' }, 'mode'],
+  ['mode without its owner', { address: './a.sock', mode: '0066' }, 'mode'],
+  ['mode that its owner may only read', { address: './a.sock', mode: '0444' }, 'mode'],
+  ['an address with a zone', { address: '[fe80::1%lo]:99', open: true }, 'address'],
+  ['IPv4 in IPv6', { address: '[::ffff:127.0.0.1]:99' }, 'address'],
   ['name in place of an address', { address: 'localhost:1587' }, 'address'],
   ['no port', { address: '127.0.0.1' }, 'address'],
   ['port too large', { address: '127.0.0.1:65536' }, 'address'],
@@ -121,7 +133,8 @@ it.each([
 });
 
 it('accepts the twins', () => {
-  expect(mistakesOf(listener({ address: './a.sock', mode: '0660' }))).toEqual([]);
+  for (const mode of ['0660', '600', '0777']) expect(mistakesOf(listener({ address: './a.sock', mode }))).toEqual([]);
+  expect(mistakesOf(listener({ address: '[fe80::1]:99', open: true }))).toEqual([]);
   expect(mistakesOf(listener({ address: '127.0.0.1:65535', maxConnections: 1 }))).toEqual([]);
   const imap = { ...MAIL, 'mail.transport.protocol': 'imaps', 'mail.imaps.host': 'mail.example.com' };
   expect(mistakesOf({ ...listener({ greeting: 'preauth' }), 'destinations/mail.json': imap })).toEqual([]);
@@ -161,7 +174,7 @@ it.each([
   ['file missing', { token: { file: './nowhere' } }],
 ])('connectivity: %s', (_, more) => {
   const mistakes = mistakesOf({ 'postern.yaml': { ...FILE, connectivity: { host: 'cp', ...more } } });
-  expect(mistakes).toEqual([expect.stringMatching(/^postern.yaml connectivity.token: /)]);
+  expect(mistakes).toEqual([expect.stringMatching(/^postern.yaml connectivity.token(.file)?: /)]);
 });
 
 it('refuses two destinations of one name', () => {
@@ -199,4 +212,97 @@ it('does not call a destination unknown that is only broken', () => {
   expect(mistakesOf({ 'destinations/mail.json': { ...MAIL, 'mail.smtps.port': 'x' } })).toEqual([
     'destinations/mail.json mail.smtps.port: must be a whole number from 1 to 65535',
   ]);
+});
+
+it('says which IPv4 address to write', () => {
+  expect(mistakesOf(listener({ address: '[::ffff:10.0.0.255]:99' }))).toEqual([
+    'postern.yaml listeners[0].address: must not be an IPv4 address in an IPv6 one: write 10.0.0.255:99',
+  ]);
+});
+
+it('needs a listener', () => {
+  expect(mistakesOf({ 'postern.yaml': { ...FILE, listeners: [] } })).toEqual([
+    'postern.yaml listeners: must have at least one listener',
+  ]);
+});
+
+it('compares FILE with the destinations also where there are other mistakes', () => {
+  const listeners = [
+    { destination: 'office-mail', address: '127.0.0.1:0', greeting: 'preauth' },
+    { destination: 'other', address: '127.0.0.1:2', colour: 'red' },
+  ];
+  const broken = { ...ONPREMISE, 'mail.smtp.port': 'x' };
+  const files = { 'destinations/plant.json': broken, 'destinations/second.json': { ...ONPREMISE, Type: 'x' } };
+  const found = mistakesOf({ 'postern.yaml': { ...FILE, loginTimeout: 0, listeners }, ...files });
+  expect(found.map((line) => line.split(': ')[0])).toEqual([
+    'postern.yaml listeners[0].address',
+    'postern.yaml listeners[1].colour',
+    'postern.yaml loginTimeout',
+    'destinations/plant.json mail.smtp.port',
+    'destinations/second.json Type',
+    'destinations/second.json Name',
+    'postern.yaml listeners[0].greeting',
+    'postern.yaml connectivity',
+    'postern.yaml listeners[1].destination',
+  ]);
+  // Names stand once in the text, though two files have one of them.
+  expect(found.at(-1)).toMatch(/there are office-mail, plant$/);
+});
+
+it('draws no conclusions from what it could not read', () => {
+  const files = { 'destinations/plant.json': ONPREMISE };
+  const connectivity = { host: 'a b', token: 'none' };
+  expect(mistakesOf({ 'postern.yaml': { ...FILE, connectivity }, ...files })).toEqual([
+    'postern.yaml connectivity.host: must be a host name or an IP address',
+  ]);
+  const listeners = [{ destination: 'served', address: '127.0.0.1:1', instance: 'main' }];
+  for (const destinations of [{ services: [{ name: 'main' }] }, { directory: '' }])
+    expect(mistakesOf({ 'postern.yaml': { destinations, listeners } })).toHaveLength(1);
+});
+
+it('a missing key says what is allowed', () => {
+  const found = mistakesOf({
+    'postern.yaml': { destinations: {}, connectivity: {}, listeners: [{ app: {} }] },
+    'destinations/mail.json': {},
+  });
+  const all = [...found, ...mistakesOf({ 'postern.yaml': { a: 1 } }), ...mistakesOf({ 'destinations/mail.json': {} })];
+  expect(all.length).toBeGreaterThan(10);
+  for (const line of all)
+    expect(line).toMatch(
+      /: (must|is missing; it must|is missing; allowed|is not known here; allowed|"office-mail" is not known; there are)/,
+    );
+});
+
+it('refuses a CA file with a broken certificate', async () => {
+  const { certificate } = await selfSigned('ca');
+  const ca = (pem: string | Buffer) =>
+    mistakesOf({ 'postern.yaml': { ...FILE, tls: { additionalCAs: ['./ca.pem'] } }, 'ca.pem': pem });
+  const broken = '-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n';
+  expect(ca(certificate + broken)).toEqual([
+    'postern.yaml tls.additionalCAs[0]: must hold valid certificates only; number 2 of its 2 is broken',
+  ]);
+  expect(ca(`${certificate}-----BEGIN CERTIFICATE-----\naGVs`)).toHaveLength(1);
+  expect(ca(Buffer.concat([Buffer.from('Zürich\n', 'latin1'), Buffer.from(certificate + certificate)]))).toEqual([]);
+});
+
+it.each([
+  ['an empty token file', { file: './t' }, { t: '' }, 'file'],
+  ['a token of two words', { file: './t' }, { t: 'a b' }, 'file'],
+  ['a binding without url', { binding: './b' }, { ...BINDING, 'b/url': '' }, 'binding'],
+  ['an empty folder', { binding: './b' }, { 'b/.keep': '' }, 'binding'],
+  ['a binding that is not JSON', { binding: './b.json' }, { 'b.json': 'geheim' }, 'binding'],
+  ['a JSON binding without clientid', { binding: './b.json' }, { 'b.json': { url: 'https://a.example' } }, 'binding'],
+])('connectivity: %s is a mistake', (_, token, files, key) => {
+  const found = mistakesOf({ 'postern.yaml': { ...FILE, connectivity: { host: 'cp', token } }, ...files });
+  expect(found).toEqual([expect.stringContaining(`connectivity.token.${key}: `)]);
+  expect(found.join()).not.toContain('geheim');
+});
+
+it.each(['cp:20004', 'http://cp', 'fe80::1%lo', 'a b'])('connectivity: host %j is refused', (host) => {
+  const found = mistakesOf({ 'postern.yaml': { ...FILE, connectivity: { host, token: 'none' } } });
+  expect(found).toEqual(['postern.yaml connectivity.host: must be a host name or an IP address']);
+});
+
+it.each(['cp', '127.0.0.1', '::1', '[::1]'])('connectivity: host %j is taken', (host) => {
+  expect(mistakesOf({ 'postern.yaml': { ...FILE, connectivity: { host, token: 'none' } } })).toEqual([]);
 });

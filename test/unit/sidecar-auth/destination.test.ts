@@ -13,7 +13,7 @@ function destination(properties: object, files: Files = {}): Destination | undef
   return load({ 'destinations/mail.json': properties, ...files }).destinations.get('office-mail');
 }
 
-function mistakes(properties: object, files: Files = {}): string[] {
+function mistakes(properties: object | string, files: Files = {}): string[] {
   return mistakesOf({ 'destinations/mail.json': properties, ...files }).map((line) =>
     line.replace('destinations/mail.json ', ''),
   );
@@ -260,8 +260,10 @@ it.each(['http://127.0.0.1:8080/token', 'https://{tenant}.example.com/token'])('
 it('needs what the grant needs', () => {
   const { clientSecret: _s, 'mail.user': _u, ...bare } = OAUTH;
   const client = { ...bare, 'mail.user': 'jane' };
-  expect(mistakes(client)).toEqual([expect.stringMatching(/^clientSecret: or clientSecretFile.* is missing$/)]);
-  expect(mistakes({ ...bare, clientSecret: 'x' })).toEqual(['mail.user: is missing']);
+  expect(mistakes(client)).toEqual([expect.stringMatching(/^clientSecret: is missing; .*clientSecretFile/)]);
+  expect(mistakes({ ...bare, clientSecret: 'x' })).toEqual([
+    'mail.user: is missing; it must be a text of 1 to 1024 octets',
+  ]);
   // A public client, and a user that the app names.
   expect(token({ ...bare, Authentication: 'OAuth2RefreshToken' })?.authentication).toEqual({ kind: 'none' });
 });
@@ -386,7 +388,9 @@ it('tells what is meant by a mistyped mail key, and tolerates keys of others', (
     'mail.smtps.prot: is not known; is mail.smtps.port meant?',
   ]);
   expect(mistakes({ ...MAIL, 'Mail.User': 'x' })).toEqual(['Mail.User: is not known; is mail.user meant?']);
-  expect(mistakes({ ...MAIL, 'mail.something.far.away': '1' })).toEqual(['mail.something.far.away: is not known']);
+  expect(mistakes({ ...MAIL, 'mail.something.far.away': '1' })).toEqual([
+    expect.stringMatching(/^mail.something.far.away: is not known; allowed are mail.user, .* host, port, /),
+  ]);
   expect(mistakes({ ...MAIL, Description: 'x', 'mail.imap.host': 'other', nested: { a: 1 } })).toEqual([]);
 });
 
@@ -411,6 +415,60 @@ it('takes the name for EHLO', () => {
   expect(destination({ ...MAIL, 'mail.smtp.localhost': '[192.0.2.1]' })?.hello).toBe('[192.0.2.1]');
   expect(mistakes({ ...MAIL, 'mail.smtp.localhost': 'a b' })).toEqual([
     expect.stringMatching(/^mail.smtp.localhost: /),
+  ]);
+});
+
+it('a wrong protocol hides no other mistake', () => {
+  const wrong = { ...MAIL, 'mail.transport.protocol': 'smpt', 'mail.smtps.port': 'x', 'mail.passwordFile': './none' };
+  const { 'mail.user': _u, ...file } = wrong;
+  const keys = (properties: object) => mistakes(properties).map((line) => line.split(':')[0]);
+  expect(keys(file)).toEqual(['mail.transport.protocol', 'mail.user', 'mail.passwordFile', 'mail.smtps.port']);
+  // Whose host and port are meant can't be told here.
+  const { 'mail.smtps.host': _h, ...open } = { ...MAIL, 'mail.transport.protocol': 'x', 'mail.smtp.localhost': 'a b' };
+  expect(keys(open)).toEqual(['mail.transport.protocol', 'mail.smtp.localhost']);
+});
+
+it('a wrong Authentication hides no other mistake', () => {
+  const { 'mail.user': _u, 'mail.password': _p, ...bare } = { ...MAIL, Authentication: 'Basic' };
+  const keys = (properties: object) => mistakes(properties).map((line) => line.split(':')[0]);
+  expect(keys(bare)).toEqual(['Authentication', 'mail.user', 'mail.password']);
+  expect(keys({ ...bare, 'mail.passwordFile': './none' })).toEqual([
+    'Authentication',
+    'mail.user',
+    'mail.passwordFile',
+  ]);
+  const { clientId: _c, ...oauth } = { ...OAUTH, Authentication: 'OAuth2', tokenServiceURLType: 'x' };
+  expect(keys(oauth)).toEqual(['Authentication', 'clientId', 'tokenServiceURLType']);
+  expect(keys({ ...bare, Authentication: 'None' })).toEqual(['Authentication']);
+});
+
+it('a secret in the place of a key is not shown', () => {
+  const found = mistakes(
+    `{ ${Object.entries(MAIL)
+      .map(([key, value]) => (key === 'mail.password' ? 'mail.password:geheim-1' : `${key}: ${value}`))
+      .join(', ')} }`,
+  );
+  expect(found).toContain('mail.password: is not known (is a space missing after its colon?)');
+  expect(found.join()).not.toContain('geheim');
+  for (const odd of ['mail.password=geheim-1', 'mail.passwort geheim-1', 'mail.password"geheim-1'])
+    expect(mistakes({ ...MAIL, [odd]: 'x' }).join()).toMatch(/^mail.passwor[dt]: is not known/);
+});
+
+it('a file that is not UTF-8 is refused, a byte order mark dropped', () => {
+  const { 'mail.password': _p, ...bare } = MAIL;
+  const properties = { ...bare, 'mail.passwordFile': './p' };
+  const latin1 = Buffer.from('für', 'latin1');
+  expect(mistakes(properties, { 'destinations/p': latin1 })).toEqual(['mail.passwordFile: must be UTF-8 text']);
+  expect(mistakes(properties, { 'destinations/mail.json': latin1 })).toContain(': must be UTF-8 text');
+  for (const mark of ['', '\ufeff']) {
+    const files = { 'destinations/mail.json': mark + JSON.stringify(properties), 'destinations/p': `${mark}für` };
+    expect(destination(properties, files)?.login).toMatchObject({ password: 'für' });
+  }
+  const { clientSecret: _s, ...open } = OAUTH;
+  const refresh = { ...open, Authentication: 'OAuth2RefreshToken', refreshTokenFile: './t', clientSecretFile: './p' };
+  expect(mistakes(refresh, { 'destinations/t': latin1, 'destinations/p': latin1 })).toEqual([
+    'clientSecretFile: must be UTF-8 text',
+    'refreshTokenFile: must be UTF-8 text',
   ]);
 });
 

@@ -12,14 +12,15 @@ export function tempFolder(): string {
   return folder;
 }
 
-/** Files by name; what is no text is written as JSON. */
+/** Files by name; what is no text and no buffer is written as JSON. */
 export type Files = Record<string, unknown>;
 
 export function writeFiles(folder: string, files: Files): void {
   for (const [name, content] of Object.entries(files)) {
     const path = join(folder, name);
     mkdirSync(dirname(path), { recursive: true });
-    writeFileSync(path, typeof content === 'string' ? content : JSON.stringify(content));
+    const octets = typeof content === 'string' || Buffer.isBuffer(content);
+    writeFileSync(path, octets ? content : JSON.stringify(content));
   }
 }
 

@@ -6,6 +6,7 @@ import { pino } from 'pino';
 import { expect, it, onTestFinished } from 'vitest';
 import { type Config, loadConfig } from '../../../sidecar-auth/config/config.ts';
 import { LiveConfig } from '../../../sidecar-auth/config/live.ts';
+import { selfSigned } from '../token/certificate.ts';
 import { configFolder, FILE, type Files, MAIL, replaceFile, writeFiles } from './files.ts';
 
 const { 'mail.password': _, ...NO_PASSWORD } = MAIL;
@@ -117,11 +118,40 @@ it('a broken edit is logged without its secrets, once, and mended', async () => 
 });
 
 it('says that a change of tls needs a restart', async () => {
-  const { folder, nextLog, log } = follow({ 'ca.pem': '-----BEGIN CERTIFICATE-----' });
+  const { folder, nextLog, log } = follow({ 'ca.pem': (await selfSigned('ca')).certificate });
   const said = nextLog();
   replaceFile(folder, 'postern.yaml', { ...FILE, tls: { additionalCAs: ['./ca.pem'] } });
   await said;
   expect(log()).toContain('takes effect after a restart');
+});
+
+it('a deleted destination: the log says what its listener answers, and not that anything stays', async () => {
+  const { folder, nextLog, log } = follow();
+  const said = nextLog();
+  rmSync(join(folder, 'destinations/mail.json'));
+  await said;
+  expect(log()).toContain('answers unknown_destination');
+  expect(log()).not.toContain('stays as it was');
+});
+
+it('a password without a space before it is not logged', async () => {
+  const { folder, nextLog, log } = follow();
+  const said = nextLog();
+  const listener = '{ destination: office-mail, address: 127.0.0.1:1587, app: { user: crm, password:geheim-3 } }';
+  replaceFile(folder, 'postern.yaml', `destinations: { directory: ./destinations }\nlisteners: [${listener}]\n`);
+  await said;
+  expect(log()).toContain('listeners[0].app.password"');
+  expect(log()).toContain('is a space missing after its colon?');
+  expect(log()).toContain('stays as it was');
+  expect(log()).not.toContain('geheim');
+});
+
+it('the last listener can not be taken away', async () => {
+  const { folder, live, nextLog } = follow();
+  const said = nextLog();
+  replaceFile(folder, 'postern.yaml', { ...FILE, listeners: [] });
+  await said;
+  expect(live.current.listeners).toHaveLength(1);
 });
 
 it('check() looks at once', () => {

@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { expect, it, onTestFinished, vi } from 'vitest';
@@ -113,4 +113,38 @@ it('a listener whose destination is gone keeps its protocol; one that never had 
   expect(entries(gone, spoken)[0]).not.toHaveProperty('destination');
   expect(entries(gone, protocols(gone, new Map()))).toEqual([]);
   expect(protocols({ ...gone, listeners: [] }, spoken).size).toBe(0);
+});
+
+/** Envoy closes a listener's socket and leaves its file behind; Node's server would remove it. */
+async function leave(server: Server, path: string): Promise<void> {
+  renameSync(path, `${path}.left`);
+  await new Promise((done) => server.close(done));
+  renameSync(`${path}.left`, path);
+}
+
+it('removes the socket file of a listener that is gone, once nobody answers on it', async () => {
+  const { it } = publisher();
+  const path = join(tempFolder(), 'a.sock');
+  await it.publish([entry({ path, mode: 0o660 })]);
+  const { server } = await occupied(path);
+  const asked = new Promise<void>((resolve) => server.on('connection', (socket) => socket.destroy() && resolve()));
+  await it.publish([]);
+  await asked;
+  expect(existsSync(path)).toBe(true);
+  await leave(server, path);
+  await vi.waitFor(() => expect(existsSync(path)).toBe(false), { timeout: 3000, interval: 20 });
+});
+
+it('leaves alone what is no socket, and the socket of a listener that came back', async () => {
+  const { it } = publisher();
+  const folder = tempFolder();
+  const [gone, file, back] = ['gone', 'file', 'back'].map((name) => ({ path: join(folder, name), mode: 0o600 }));
+  if (!gone || !file || !back) throw new Error('three paths');
+  await it.publish([gone, file, back].map((address) => entry(address)));
+  for (const { path } of [gone, back]) await leave((await occupied(path)).server, path);
+  writeFileSync(file.path, 'mine');
+  await it.publish([]);
+  await it.publish([entry(back)]);
+  await vi.waitFor(() => expect(existsSync(gone.path)).toBe(false), { timeout: 3000, interval: 20 });
+  expect([existsSync(file.path), existsSync(back.path)]).toEqual([true, true]);
 });
