@@ -18,24 +18,6 @@ export const LOCATION_BASE64_LIMIT = 255;
 /** A domain name's length in a SOCKS5 request is one octet (RFC 1928 section 5). */
 export const HOST_LIMIT = 255;
 
-/** Tokens with hundreds of scopes reach 16 KiB; more is not a token but a mistaken path. */
-export const TOKEN_LIMIT = 65_536;
-
-/** A binding is a handful of short values and perhaps a certificate chain. */
-export const BINDING_LIMIT = 65_536;
-
-/** One request to the token service, from the name look-up to the answer's last byte (SAP's own read time limit). */
-export const TOKEN_REQUEST_MS = 10_000;
-
-/** A token is not used in its last minute: it must outlive the way to the proxy and clocks that differ. */
-export const TOKEN_MARGIN_S = 60;
-
-/** For an answer without `expires_in`, which RFC 6749 section 5.1 only recommends. */
-export const TOKEN_UNKNOWN_LIFETIME_S = 300;
-
-/** A refused token younger than this is kept, or a proxy that refuses everything would become a flood of token requests. */
-export const TOKEN_REFUSED_AGE_MS = 30_000;
-
 /** IDLE connections are silent for up to half an hour: finds dead peers long before that, at a few packets an hour. */
 export const KEEP_ALIVE_MS = 120_000;
 

@@ -79,7 +79,7 @@ export class Sessions {
         ['grant', this.#grants.idOf(access)],
       ];
     } catch (error) {
-      return failureAnswer(error, route.listener.destination);
+      return failureAnswer(asLogin(error), route.listener.destination);
     }
   }
 
@@ -172,6 +172,12 @@ function secondsLeft({ expiresAt }: AccessToken): number {
 function shortest(lines: Line[]): Line[] {
   const keep = Math.min(KEEP_RELAY, ...lines.filter(([key]) => key === 'keep').map(([, seconds]) => Number(seconds)));
   return [...lines.filter(([key]) => key !== 'keep'), ['keep', `${keep}`]];
+}
+
+/** What the app presented is spent or wrong for good: an authentication error, which does not invite the same again. */
+function asLogin(error: unknown): unknown {
+  if (!(error instanceof Failure) || error.code !== 'token' || error.retry) return error;
+  return new Failure('rejected', error.message, { cause: error });
 }
 
 function failureAnswer(error: unknown, destination: string | undefined): Line[] {

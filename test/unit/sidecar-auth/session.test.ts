@@ -299,3 +299,16 @@ it('another destination from the Destination service is another route id; the sa
   expect(told).toEqual([ID]);
   expect(table.ofId(first ?? '')).toBeUndefined();
 });
+
+it('a spent code is an authentication error, a fault of the token service is not', async () => {
+  const { sessions, issuer, routeId } = await tokenSession(false);
+  const fail = (retry: boolean) => {
+    issuer.exchange = () => Promise.reject(new Failure('token', 'the code is spent', { retry }));
+  };
+  fail(false);
+  const spent = await sessions.exchange({ routeId, user: 'jane', token: 'code' });
+  expect(Object.fromEntries(spent ?? [])).toMatchObject({ failure: 'rejected', text: 'the code is spent' });
+  fail(true);
+  const down = await sessions.exchange({ routeId, user: 'jane', token: 'code' });
+  expect(Object.fromEntries(down ?? [])).toMatchObject({ failure: 'token' });
+});
