@@ -96,7 +96,7 @@ function code(server: Server, state: string): Promise<string> {
     const late = setTimeout(() => reject(new StartFailure('nobody came within ten minutes')), TIME_LIMIT_MS);
     server.on('close', () => clearTimeout(late));
     server.on('request', (request, response) => {
-      const { searchParams } = new URL(request.url ?? '/', 'http://127.0.0.1');
+      const searchParams = queryOf(request.url ?? '');
       if (searchParams.get('state') !== state)
         return answer(response, 400, 'This is not the page that Postern waits for.');
       const found = searchParams.get('code');
@@ -107,6 +107,12 @@ function code(server: Server, state: string): Promise<string> {
       );
     });
   });
+}
+
+/** Anyone on this machine can send anything: what is no URL (`//`) has no query. */
+function queryOf(path: string): URLSearchParams {
+  const url = URL.canParse(path, 'http://127.0.0.1') ? new URL(path, 'http://127.0.0.1') : null;
+  return url?.searchParams ?? new URLSearchParams();
 }
 
 function answer(response: ServerResponse, status: number, text: string, then?: () => void): void {

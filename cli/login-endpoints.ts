@@ -1,5 +1,6 @@
 import * as oauth from 'oauth4webapi';
 import { isSafeUrl, type TokenService } from '../sidecar-auth/destination/token-service.ts';
+import { boundedText } from '../sidecar-auth/token/request.ts';
 import { StartFailure } from './start-failure.ts';
 
 /** What discovery calls the two properties (RFC 8414 section 2, RFC 8628 section 4). */
@@ -33,7 +34,7 @@ async function metadata(issuer: URL, fetch: typeof globalThis.fetch): Promise<oa
       [oauth.allowInsecureRequests]: issuer.protocol === 'http:',
     });
     // undici's own Response is another class than Node's.
-    return await oauth.processDiscoveryResponse(issuer, new Response(await response.text(), response));
+    return await oauth.processDiscoveryResponse(issuer, new Response(await boundedText(response), response));
   } catch (error) {
     throw new StartFailure(`${issuer.href}: its OpenID configuration can't be read (${(error as Error).message})`);
   }

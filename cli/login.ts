@@ -28,8 +28,8 @@ export interface LoginOptions {
 }
 
 /**
- * Asks a person for consent once, and stores the refresh token for this destination: from then on applications that never log in send
- * mail through it. Resolves when it is stored.
+ * Asks a person for consent once, and stores the refresh token for this destination, which must be in a file: from then on applications
+ * that never log in send mail through it. Resolves when it is stored.
  * @throws ConfigMistakes where the configuration is wrong
  * @throws StartFailure where the destination is not one for it, or there is no consent
  */
@@ -46,11 +46,14 @@ export async function login({ configFile, destination: name, device, say }: Logi
     const tokens = await (device ? consentByDevice(consent, endpoint) : consentByBrowser(consent, endpoint));
     if (tokens.refreshToken === undefined) throw new StartFailure(NO_REFRESH_TOKEN);
     await grants.storeLogin(owner, tokens);
-    say(`${described(owner)}: applications that don't log in send and read as this user from now on`);
+    say(`${described(owner)}: applications that don't log in send and read as this user. ${WHEN}`);
   } catch (error) {
     throw error instanceof Failure ? new StartFailure(error.message) : error;
   }
 }
+
+/** So long the filter may keep an answer (docs/contract.md, `keep`), also the one that there is no grant. */
+const WHEN = 'A Postern that runs takes it up within two minutes';
 
 const NO_REFRESH_TOKEN =
   'the token service gave no refresh token: ask for one (scope offline_access; Google: access_type=offline in authorizationURL)';
@@ -65,7 +68,8 @@ function suitable(
   config: Config,
 ): { user: string; service: TokenService } {
   if (!destination) {
-    throw new StartFailure(`there is no destination file with the name "${name}"; there are ${names(config)}`);
+    const hint = config.services.length > 0 ? '. Destinations of the Destination service can have no such grant' : '';
+    throw new StartFailure(`there is no destination file with the name "${name}"; there are ${names(config)}${hint}`);
   }
   const { login } = destination;
   if (login.kind !== 'oauth' || login.grant === 'client_credentials') {

@@ -1,7 +1,10 @@
 /** The filter's times, with their reasons. Milliseconds. */
 
-/** sidecar-auth resolves names within 5 s and answers; a longer wait would look like a hanging server to the app. */
-export const SESSION_CALL: i32 = 8000;
+/**
+ * sidecar-auth may have to ask the Destination service's token service, the Destination service, and for a silent app a token service, one after
+ * the other, of which each has up to 15 s; a cold start with slow answers must still work. No longer than a login's deadline is by default.
+ */
+export const SESSION_CALL: i32 = 30000;
 
 /** The long poll is answered after 50 s at the latest (docs/contract.md). */
 export const CHANGES_CALL: i32 = 60000;

@@ -81,8 +81,8 @@ function proxied<T>(create: () => T): T {
 }
 
 /**
- * The service is down: no connection, no answer in time, or a fault of its own (5xx). What was learnt before may go
- * on being used.
+ * The service is down: no connection, no answer in time, a fault of its own (5xx), too much asked of it (429), or
+ * something in its place that is not the service. What was learnt before may go on being used.
  */
 export class Outage extends Failure {}
 

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
 import { addressText } from './config/address.ts';
 import { type Config, loadConfig, readConfig } from './config/config.ts';
@@ -20,7 +21,8 @@ import { relayTarget } from './route/relay-target.ts';
 import { createResolve, type Resolve } from './route/resolve.ts';
 import { Sessions } from './route/session.ts';
 import { Sources } from './route/sources.ts';
-import { RouteTable } from './route/table.ts';
+import { destinationOf, RouteTable } from './route/table.ts';
+import { warnUnverified } from './unverified.ts';
 
 export interface ServiceOptions {
   configFile: string;
@@ -79,6 +81,7 @@ class State {
   readonly #publisher: Publisher;
   readonly #log: Logger;
   #spoken: Map<string, Protocol>;
+  #destinations: Config['destinations'] = new Map();
 
   constructor(spoken: Map<string, Protocol>, publisher: Publisher, log: Logger) {
     this.#spoken = spoken;
@@ -88,6 +91,7 @@ class State {
 
   /** Routes and changes at once; resolves when Envoy's listeners are written. */
   apply(config: Config): Promise<void> {
+    this.#warn(config);
     this.#spoken = protocols(config, this.#spoken);
     const current = entries(config, this.#spoken);
     const changed = this.table.update(current);
@@ -97,11 +101,21 @@ class State {
     return this.#publisher.publish(current);
   }
 
+  /** Of each change of a destination in a file. Those of the Destination service are told of when it gives them. */
+  #warn({ destinations }: Config): void {
+    for (const [name, destination] of destinations) {
+      const changed = !isDeepStrictEqual(destination, this.#destinations.get(name));
+      if (changed && !destination.verify) warnUnverified(this.#log, destination);
+    }
+    this.#destinations = destinations;
+  }
+
   get listeners(): object[] {
-    return this.table.routes.map(({ listenerId, listener }) => ({
-      id: listenerId,
-      address: addressText(listener.address),
-      destination: listener.destination,
+    return this.table.routes.map((route) => ({
+      id: route.listenerId,
+      address: addressText(route.listener.address),
+      destination: route.listener.destination,
+      ...(destinationOf(route)?.verify === false && { verified: false }),
     }));
   }
 
@@ -124,6 +138,8 @@ function answersOf(
     workers,
     served: (route) => sources.served(route),
     issuer: (route, destination) => sources.issuer(route, destination),
+    refused: (token) => sources.refused(token),
+    onDeadGrant: (destination, text) => log.warn({ destination, text }, 'silent applications have no token here'),
     onChange: (listenerId) => changes.announce([listenerId]),
   });
   return {
@@ -140,9 +156,8 @@ function answersOf(
       if (!route) return undefined;
       // The server's text is not logged: it may repeat what it was sent.
       log.warn({ listener: route.listenerId, destination: route.listener.destination }, 'the server refused the login');
-      // A new password in its file is what can help; a refused token must not stay with Envoy's other workers.
+      // A new password in its file is what can help.
       live.check();
-      if (rejection.grant !== undefined && !rejection.exchange) changes.announce([route.listenerId]);
       const answer = await sessions.rejected(rejection);
       return answer && answer.length > 0 && !rejection.exchange ? dated(answer, changes) : answer;
     },

@@ -1,9 +1,10 @@
 import { isIP } from 'node:net';
 import * as oauth from 'oauth4webapi';
-import { clean, Failure } from '../failure.ts';
+import { Failure } from '../failure.ts';
 import { connectionError, Outage, secureUrl } from '../http.ts';
 import type { AccessToken } from '../token/issuer.ts';
-import { UNKNOWN_LIFETIME_S } from '../token/limits.ts';
+import { LONGEST_LIFETIME_S, UNKNOWN_LIFETIME_S } from '../token/limits.ts';
+import { boundedText } from '../token/request.ts';
 import type { Binding } from './binding.ts';
 import { TOKEN_LIMIT } from './limits.ts';
 
@@ -21,7 +22,8 @@ export async function requestToken(
   const endpoint = tokenEndpoint(binding, tenant);
   try {
     const { access_token: value, expires_in: lifetime } = await grant(endpoint, binding, fetch);
-    return { value: checkedToken(value), expiresAt: Date.now() + (lifetime ?? UNKNOWN_LIFETIME_S) * 1000 };
+    const seconds = Math.min(lifetime ?? UNKNOWN_LIFETIME_S, LONGEST_LIFETIME_S);
+    return { value: checkedToken(value), expiresAt: Date.now() + seconds * 1000 };
   } catch (error) {
     if (error instanceof Failure) throw error;
     throw told(endpoint, error);
@@ -45,11 +47,19 @@ async function grant(
     authentication,
     {},
     {
-      [oauth.customFetch]: fetch as never,
+      [oauth.customFetch]: async (url, options) => await bounded(await fetch(url, options as RequestInit)),
       [oauth.allowInsecureRequests]: endpoint.protocol === 'http:',
     },
   );
   return await oauth.processClientCredentialsResponse(server, client, response);
+}
+
+/** The answer, of a bounded size. Its length and coding are those of the wire, which the text read has no more. */
+async function bounded(response: Response): Promise<Response> {
+  const text = await boundedText(response);
+  const headers = new Headers(response.headers);
+  for (const name of ['content-encoding', 'content-length']) headers.delete(name);
+  return new Response(text, { status: response.status, headers });
 }
 
 function tokenEndpoint(binding: Binding, tenant: string | undefined): URL {
@@ -87,12 +97,20 @@ function told(endpoint: URL, error: unknown): Failure {
   const way = connectionError(error);
   if (way !== undefined) return new Outage('token', `${service} cannot be reached (${way})`);
   const status = statusOf(error);
-  if (status >= 500) return new Outage('token', `${service} has a fault (${status})`);
-  if (status >= 400) {
-    const code = error instanceof oauth.ResponseBodyError ? `: ${clean(error.error, 60)}` : '';
-    return new Failure('token', `${service} refused the request${code} (${status})`, { retry: status === 429 });
-  }
-  return new Failure('token', `${service} gave an answer that is no token`);
+  if (status >= 500 || status === 429) return new Outage('token', `${service} has a fault (${status})`);
+  if (status >= 400 && !isRouters(status, error))
+    return new Failure('token', `${service} refused the request${codeOf(error)} (${status})`, { retry: false });
+  return new Outage('token', `${service} gave an answer that is no token${status > 0 ? ` (${status})` : ''}`);
+}
+
+/** Registered codes are words; what else stands there may be anything, a secret too. */
+function codeOf(error: unknown): string {
+  return error instanceof oauth.ResponseBodyError && /^[a-z_]{1,60}$/.test(error.error) ? `: ${error.error}` : '';
+}
+
+/** Cloud Foundry's router says so in place of a service that is being started. A token service's errors have a code. */
+function isRouters(status: number, error: unknown): boolean {
+  return status === 404 && !(error instanceof oauth.ResponseBodyError);
 }
 
 /** Of the answer that the library could not use; 0 where there was none. */

@@ -1,6 +1,8 @@
 import { clean, Failure } from '../failure.ts';
-import { TOKEN_LIMIT, UNKNOWN_LIFETIME_S } from '../token/limits.ts';
+import { Outage } from '../http.ts';
+import { LONGEST_LIFETIME_S, TOKEN_LIMIT, UNKNOWN_LIFETIME_S } from '../token/limits.ts';
 import { InvalidGrant, type IssuedTokens } from '../token/request.ts';
+import { withoutSecrets } from '../token/without-secrets.ts';
 import { TEXT_LIMIT } from './limits.ts';
 
 /** SAP, ""Find a Destination" Response Structure". */
@@ -9,21 +11,21 @@ export interface Answer {
   authTokens: Record<string, unknown>[];
 }
 
-/** @throws Failure unknown_destination where it is no such answer */
+/** @throws Outage where it is no such answer: something else speaks in the service's place */
 export function readAnswer(text: string): Answer {
   const { destinationConfiguration: configuration, authTokens } = parsed(text);
   if (!isObject(configuration)) {
-    throw new Failure('unknown_destination', 'the Destination service gave an answer without a destination', {
+    throw new Outage('unknown_destination', 'the Destination service gave an answer without a destination', {
       retry: true,
     });
   }
   return { configuration, authTokens: Array.isArray(authTokens) ? authTokens.filter(isObject) : [] };
 }
 
-/** What the service says about a refusal: its `ErrorMessage`, cleaned. */
-export function errorMessage(text: string): string {
+/** What the service says about a refusal: its `ErrorMessage`, cleaned, without the secrets that it was sent. */
+export function errorMessage(text: string, secrets: string[]): string {
   const { ErrorMessage: message } = parsed(text);
-  return typeof message === 'string' ? clean(message, TEXT_LIMIT) : '';
+  return typeof message === 'string' ? clean(withoutSecrets(message, secrets), TEXT_LIMIT) : '';
 }
 
 /**
@@ -51,22 +53,16 @@ export function tokensOf({ authTokens }: Answer, secrets: string[]): IssuedToken
 /** Seconds; the service writes them as a text. */
 function lifetime(value: unknown): number {
   const seconds = typeof value === 'number' || /^\d+$/.test(String(value)) ? Number(value) : Number.NaN;
-  return Number.isFinite(seconds) && seconds >= 0 ? seconds : UNKNOWN_LIFETIME_S;
+  return Number.isFinite(seconds) && seconds >= 0 ? Math.min(seconds, LONGEST_LIFETIME_S) : UNKNOWN_LIFETIME_S;
 }
 
 function missing(authTokens: Record<string, unknown>[], secrets: string[]): Failure {
   const error = authTokens.map((token) => token.error).find((text) => typeof text === 'string' && text !== '');
   if (typeof error !== 'string') return new Failure('token', 'the Destination service gave no token');
-  const text = `the Destination service got no token: ${clean(without(error, secrets), TEXT_LIMIT)}`;
+  const text = `the Destination service got no token: ${clean(withoutSecrets(error, secrets), TEXT_LIMIT)}`;
   return /\binvalid_grant\b/.test(error)
     ? new InvalidGrant('token', text, { retry: false })
     : new Failure('token', text);
-}
-
-/** As they were sent: in a form they are encoded. */
-function without(text: string, secrets: string[]): string {
-  const forms = secrets.filter((secret) => secret !== '').flatMap((secret) => [secret, encodeURIComponent(secret)]);
-  return forms.reduce((left, secret) => left.replaceAll(secret, '***'), text);
 }
 
 function parsed(text: string): Record<string, unknown> {

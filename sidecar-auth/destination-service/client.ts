@@ -18,24 +18,39 @@ export interface Instance {
   binding: string;
 }
 
+/** The service behind a reference. */
+export interface Place {
+  binding: string;
+  /** Changes when the binding is rotated. */
+  revision: string;
+  /** Stays when it is rotated: another service or tenant is another one. */
+  service: string;
+  uri: string;
+}
+
 /** Requests to the Destination service. */
 export class ServiceClient {
-  readonly #instances: Instance[];
+  #instances: Instance[] = [];
   readonly #bindings: BindingTokens;
   readonly #fetch: { any: typeof fetch; unsent: typeof fetch };
 
-  constructor(instances: Instance[], bindings: BindingTokens, fetch: typeof globalThis.fetch, retries: Retries = {}) {
-    this.#instances = instances;
+  constructor(bindings: BindingTokens, fetch: typeof globalThis.fetch, retries: Retries = {}) {
     this.#bindings = bindings;
     this.#fetch = { any: retrying(fetch, retries), unsent: retrying(fetch, { ...retries, after: 'unsent' }) };
   }
 
-  /** The binding that the reference means, and its stamp, which changes when it is rotated. Throws a Failure. */
-  async place(ref: DestinationRef): Promise<{ binding: string; stamp: string; uri: string }> {
+  /** The first is the one that references without `instance` mean. */
+  use(instances: Instance[]): void {
+    this.#instances = instances;
+  }
+
+  /** Throws a Failure. */
+  async place(ref: DestinationRef): Promise<Place> {
     const { binding } = this.#instance(ref.instance);
-    const revision = await this.#bindings.revision(binding);
-    if (revision.binding.uri === undefined) throw new Failure('unknown_destination', 'the service binding has no uri');
-    return { binding, stamp: revision.stamp, uri: revision.binding.uri };
+    const { id, binding: values } = await this.#bindings.revision(binding);
+    const { uri, url, identityzone } = values;
+    if (uri === undefined) throw new Failure('unknown_destination', 'the service binding has no uri');
+    return { binding, revision: id, service: JSON.stringify([binding, uri, url, identityzone]), uri };
   }
 
   /** Undefined: there is no such destination. Throws a Failure, while the service is down an Outage. */
@@ -44,7 +59,7 @@ export class ServiceClient {
     // A key of the token service that was rotated, or a restored service: a new token helps.
     const answer = first.status === 401 ? await this.#ask(ref, want) : first;
     if (answer.status === 200) return readAnswer(answer.text);
-    return refusal(answer, ref);
+    return refused(answer, ref, want);
   }
 
   #instance(name: string | undefined): Instance {
@@ -63,23 +78,23 @@ export class ServiceClient {
     // A code is used up by the first request, and so may be a refresh token.
     const reply = await asked(this.#fetch[typeof want === 'object' ? 'unsent' : 'any'], url, headers);
     if (reply.status === 401) this.#bindings.refused(value);
-    return reply;
+    return { ...reply, secrets: [value, ...Object.values(ref.chain?.variables ?? {})] };
   }
 }
 
 interface Reply {
   status: number;
   text: string;
+  /** What it was asked with. */
+  secrets: string[];
 }
 
-async function asked(fetch: typeof globalThis.fetch, url: URL, headers: Headers): Promise<Reply> {
+async function asked(fetch: typeof globalThis.fetch, url: URL, headers: Headers): Promise<Omit<Reply, 'secrets'>> {
   try {
     const response = await fetch(url.href, { headers: Object.fromEntries(headers) });
-    if (response.status < 500) return { status: response.status, text: await bounded(response) };
+    if (!isFault(response.status)) return { status: response.status, text: await readText(response) };
     await response.body?.cancel();
-    throw new Outage('unknown_destination', `the Destination service has a fault (${response.status})`, {
-      retry: true,
-    });
+    throw fault(response.status);
   } catch (error) {
     if (error instanceof Failure) throw error;
     // Without a cause: it may hold the request, and with it the token.
@@ -90,24 +105,41 @@ async function asked(fetch: typeof globalThis.fetch, url: URL, headers: Headers)
   }
 }
 
-async function bounded(response: Response): Promise<string> {
+async function readText(response: Response): Promise<string> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of response.body ?? []) {
     size += chunk.length;
-    if (size > ANSWER_LIMIT)
-      throw new Failure('unknown_destination', `the Destination service's answer has more than ${ANSWER_LIMIT} octets`);
+    if (size > ANSWER_LIMIT) throw tooLong();
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString('utf8');
 }
 
-/** Undefined for an unknown destination; a 404 that may mean the fragment is a failure. */
-function refusal({ status, text }: Reply, ref: DestinationRef): undefined {
-  const message = errorMessage(text);
-  if (status === 404 && (!ref.fragment || message === NOT_FOUND)) return undefined;
-  const words = message === '' ? `${status}` : `${status}: ${message}`;
-  throw new Failure('unknown_destination', `the Destination service refused the request (${words})`, {
-    retry: status === 429,
-  });
+function tooLong(): Outage {
+  const text = `the Destination service's answer has more than ${ANSWER_LIMIT} octets`;
+  return new Outage('unknown_destination', text, { retry: true });
+}
+
+/** Neither an answer nor a refusal: the service does not redirect, and what it refuses now (429) it may do later. */
+function isFault(status: number): boolean {
+  return status !== 200 && (status < 400 || status >= 500 || status === 429);
+}
+
+function fault(status: number): Outage {
+  return new Outage('unknown_destination', `the Destination service has a fault (${status})`, { retry: true });
+}
+
+/**
+ * Undefined for an unknown destination. A 404 in other words means the fragment, where there is one; else it is not the
+ * service's: Cloud Foundry's router says so in place of a service that is being started.
+ */
+function refused({ status, text, secrets }: Reply, ref: DestinationRef, want: Want): undefined {
+  const message = errorMessage(text, secrets);
+  if (status === 404 && message === NOT_FOUND) return undefined;
+  if (status === 404 && (!ref.fragment || message === '')) throw fault(status);
+  const said = 'the Destination service refused the request';
+  // No free text: it may repeat the token, and whoever presented a wrong one is to get an authentication error.
+  if (typeof want === 'object') throw new Failure('token', `${said} (${status})`, { retry: false });
+  throw new Failure('unknown_destination', `${said} (${message === '' ? status : `${status}: ${message}`})`);
 }

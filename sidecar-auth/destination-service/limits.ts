@@ -10,6 +10,12 @@ export const DESTINATION_MS = 120_000;
 export const OUTAGE_MS = 10_000;
 
 /**
+ * How long a login waits for news where it could go on with what is known: a service that is well answers within that,
+ * and an app notices no more.
+ */
+export const PATIENCE_MS = 1_000;
+
+/**
  * How long "not found" and other refusals stand: apps try again at once, and people who mend a destination look soon.
  */
 export const REFUSAL_MS = 5_000;

@@ -35,7 +35,11 @@ interface Relay extends Pick<RelayOptions, 'target' | 'log'>, Means {
  */
 export async function startRelay(options: RelayOptions): Promise<{ close(): Promise<void> }> {
   const { target, log, resolve = createResolve() } = options;
-  const means: Means = { tokens: new Tokens(fetchesOf({ ca: options.ca })), resolve, tls: new TlsClient(options.ca) };
+  const means: Means = {
+    tokens: new Tokens(fetchesOf({ ca: options.ca }), log),
+    resolve,
+    tls: new TlsClient(options.ca),
+  };
   const relay: Relay = { target, log, ...means, sockets: new Set() };
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (app) => {
     app.on('error', () => {}); // from the first moment: an 'error' event without a listener ends the program

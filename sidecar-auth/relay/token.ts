@@ -10,8 +10,8 @@ export class Tokens {
   readonly #bindings: BindingTokens;
   readonly #files = new Map<string, { stamp: string; token: string }>();
 
-  constructor(fetchWith: FetchWith = fetchesOf()) {
-    this.#bindings = new BindingTokens({ fetchWith });
+  constructor(fetchWith: FetchWith = fetchesOf(), log?: { warn(details: object, text: string): void }) {
+    this.#bindings = new BindingTokens({ fetchWith, ...(log && { log }) });
   }
 
   /** The token to send, or undefined where none is configured. Rejects with a Failure of code `token`. */

@@ -13,6 +13,8 @@ import { destinationOf, type Route, type RouteTable } from './table.ts';
 
 /** Seconds for which a relay route may be kept: no address in it can grow old, and changes are pushed. The contract's longest. */
 const KEEP_RELAY = 120;
+/** ... for an exchange that stands in for a stored grant that has ended: after the next `postern login` there is another. */
+const KEEP_DEAD_GRANT = 5;
 /** Octets of a failure's text (contract). */
 const TEXT_LIMIT = 160;
 
@@ -31,7 +33,11 @@ export interface SessionParts {
   served: (route: Route) => Promise<Found | undefined>;
   /** The issuer of a destination from a file. */
   issuer: (route: Route, destination: Destination) => TokenIssuer | undefined;
-  /** The Destination service gave a listener another destination than before. */
+  /** The mail server refused this access token: no source of tokens may hand it out again. */
+  refused: (token: string) => void;
+  /** The grant that stood in for silent apps has ended; those that bring a token of their own go on. */
+  onDeadGrant?: (destination: string, why: string) => void;
+  /** What the filter knows of a listener is true no more. */
   onChange: (listenerId: string) => void;
 }
 
@@ -73,6 +79,8 @@ export class Sessions {
       if (!issuer?.exchange)
         throw new Failure('token', 'this destination takes no token of the application', { retry: false });
       const access = await issuer.exchange(user, token);
+      // That took time, in which the destination may have changed: its token must not go to the old server.
+      if (this.#parts.table.ofId(routeId) !== current) return undefined;
       return [
         ['route', routeId],
         ...bearerLines(user, access.value, serverOf(current)),
@@ -87,14 +95,12 @@ export class Sessions {
   async rejected({ routeId, grant, exchange }: Rejection): Promise<Line[] | undefined> {
     const route = this.#parts.table.ofId(routeId);
     if (!route) return undefined;
+    // At once, and before anything is awaited or told: whoever asks next must not get the same token again.
+    const refused = grant === undefined ? undefined : this.#grants.tokenOf(grant);
+    if (refused !== undefined) this.#parts.refused(refused);
     if (destinationOf(route)?.login.kind !== 'oauth') return [];
-    try {
-      const { issuer } = await this.#current(route.listenerId);
-      const refused = grant === undefined ? undefined : this.#grants.tokenOf(grant);
-      if (refused !== undefined) issuer?.refused(refused);
-    } catch (error) {
-      return failureAnswer(error, route.listener.destination);
-    }
+    // It must not stay with Envoy's other workers either.
+    if (grant !== undefined && !exchange) this.#parts.onChange(route.listenerId);
     return exchange ? await this.exchange(exchange) : await this.answer(route.listenerId);
   }
 
@@ -136,7 +142,13 @@ export class Sessions {
       );
     }
     if (login.user === undefined) throw new Failure('internal', 'mail.user is missing');
-    const access = await issuer.silent();
+    const access = await issuer.silent().catch((error) => {
+      // A grant of `postern login` that has ended is no matter for apps that bring a token of their own.
+      if (brings.length === 0 || route.listener.greeting || !isLasting(error)) throw error;
+      this.#parts.onDeadGrant?.(route.listener.destination, error.message);
+      return undefined;
+    });
+    if (!access) return [['login', 'exchange'], ...brings, ['keep', `${KEEP_DEAD_GRANT}`]];
     return [
       ['login', 'bearer'],
       ...bearerLines(login.user, access.value, serverOf(route)),
@@ -176,8 +188,11 @@ function shortest(lines: Line[]): Line[] {
 
 /** What the app presented is spent or wrong for good: an authentication error, which does not invite the same again. */
 function asLogin(error: unknown): unknown {
-  if (!(error instanceof Failure) || error.code !== 'token' || error.retry) return error;
-  return new Failure('rejected', error.message, { cause: error });
+  return isLasting(error) ? new Failure('rejected', error.message, { cause: error }) : error;
+}
+
+function isLasting(error: unknown): error is Failure {
+  return error instanceof Failure && error.code === 'token' && !error.retry;
 }
 
 function failureAnswer(error: unknown, destination: string | undefined): Line[] {

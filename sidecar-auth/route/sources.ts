@@ -4,7 +4,7 @@ import type { Config } from '../config/config.ts';
 import type { ServiceInstance } from '../config/service.ts';
 import type { Destination } from '../destination/destination.ts';
 import { DestinationService } from '../destination-service/service.ts';
-import { type FetchWith, fetchesOf } from '../http.ts';
+import { type FetchWith, fetchesOf, Outage } from '../http.ts';
 import { TokenCache } from '../token/cache.ts';
 import { fileIssuer } from '../token/file-issuer.ts';
 import type { Grants } from '../token/grants/grants.ts';
@@ -21,8 +21,10 @@ export class Sources {
   readonly #grants: Grants;
   readonly #log: Logger;
   readonly #cache = new TokenCache();
+  readonly #service: DestinationService;
   #instances: ServiceInstance[] = [];
-  #service: DestinationService | undefined;
+  /** Destinations for which files stand in. */
+  readonly #fromFiles = new Set<string>();
 
   /** `ca`: PEM text of all CAs that are trusted. `grants` stay where they were at the start. */
   static async open(config: Config, ca: string, log: Logger): Promise<Sources> {
@@ -37,19 +39,49 @@ export class Sources {
     this.#fetch = this.#fetchWith();
     this.#grants = grants;
     this.#log = log;
+    this.#service = new DestinationService({ instances: [], fetchWith: this.#fetchWith, grants, log });
   }
 
   /** The configuration in force: a changed list of instances is taken over. */
   use({ services }: Config): void {
     if (isDeepStrictEqual(services, this.#instances)) return;
     this.#instances = services;
-    const options = { instances: services, fetchWith: this.#fetchWith, grants: this.#grants, log: this.#log };
-    this.#service = services.length > 0 ? new DestinationService(options) : undefined;
+    this.#service.use(services);
   }
 
-  /** Undefined where the Destination service knows no such destination, or is not configured. */
-  async served({ listener }: Route): Promise<Found | undefined> {
-    return await this.#service?.find({ name: listener.destination, ...listener.service });
+  /**
+   * Undefined where the Destination service knows no such destination, or is not configured; also where it has never
+   * answered and a file has a destination of this name, unless the listener says what only the service can know.
+   */
+  async served({ listener, destination }: Route): Promise<Found | undefined> {
+    if (this.#instances.length === 0) return undefined;
+    const { destination: name, service } = listener;
+    const hasFile = destination !== undefined && service === undefined;
+    try {
+      const found = await this.#service.find({ name, ...service }, hasFile);
+      this.#fromFiles.delete(name);
+      return found;
+    } catch (error) {
+      if (!hasFile || !(error instanceof Outage)) throw error;
+      this.#report(name, error);
+      return undefined;
+    }
+  }
+
+  /** The mail server refused this access token: no source hands it out again. */
+  refused(value: string): void {
+    this.#cache.refused(value);
+    this.#service.refused(value); // and with it the grants, which all share
+  }
+
+  /** Once for each outage. */
+  #report(name: string, { message }: Outage): void {
+    if (this.#fromFiles.has(name)) return;
+    this.#fromFiles.add(name);
+    this.#log.warn(
+      { destination: name, text: message },
+      'the Destination service is down; the file of this name is used',
+    );
   }
 
   issuer({ listener }: Route, destination: Destination): TokenIssuer {

@@ -88,13 +88,13 @@ export class TokenCache {
     throw error;
   }
 
-  /** A server that refuses every token must not make one token request of each connection. */
+  /** A server (or another service) that refuses every token must not make one token request of each connection. */
   #drop(entry: Entry): void {
     const now = this.#now();
     delete entry.token;
     entry.refusedAt = [...entry.refusedAt.filter((at) => now - at < REPLACED_MS), now];
     if (entry.refusedAt.length <= REPLACEMENTS) return;
-    const error = new Failure('token', 'the mail server refuses the tokens that the token service issues');
+    const error = new Failure('token', 'each new token was refused');
     entry.failure = { error, until: now + REFUSAL_MS };
   }
 }

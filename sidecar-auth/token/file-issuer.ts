@@ -56,11 +56,11 @@ class Flows {
   }
 
   clientCredentials(): Promise<AccessToken> {
-    return this.#cached('client_credentials', '', async () => access(await this.#client().clientCredentials()));
+    return this.#cached(['client'], async () => access(await this.#client().clientCredentials()));
   }
 
   exchange(user: string, presented: string): Promise<AccessToken> {
-    return this.#cached(user, presented, async () =>
+    return this.#cached(['exchange', user, hash(presented)], async () =>
       access(await this.#deps.grants.presented(this.#owner(user), presented, (last) => this.#next(last, presented))),
     );
   }
@@ -74,7 +74,7 @@ class Flows {
     const owner = this.#owner(user);
     if (!this.#deps.grants.hasLogin(owner)) return undefined;
     return () =>
-      this.#cached('postern login', user, async () => access(await this.#deps.grants.login(owner, this.#loginNext)));
+      this.#cached(['login', user], async () => access(await this.#deps.grants.login(owner, this.#loginNext)));
   }
 
   /** What follows the last tokens of a presented code or refresh token. */
@@ -103,11 +103,12 @@ class Flows {
     }
   };
 
-  #cached(user: string, presented: string, issue: () => Promise<AccessToken>): Promise<AccessToken> {
+  /** @param kind begins with a word of its own, so that nothing an app says can name another's token */
+  #cached(kind: string[], issue: () => Promise<AccessToken>): Promise<AccessToken> {
     const { tenant, tokenServiceTenant, redirectUri, codeVerifier, cache } = this.#deps;
     const { name, login } = this.#destination;
     const listener = [tenant, tokenServiceTenant, redirectUri, codeVerifier];
-    return cache.get(hash(JSON.stringify([listener, name, login, user, hash(presented)])), issue);
+    return cache.get(hash(JSON.stringify([kind, listener, name, login])), issue);
   }
 
   #owner(user: string): GrantOwner {

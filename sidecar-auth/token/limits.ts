@@ -34,11 +34,17 @@ export const TOKEN_LIMIT = 16_384;
 /** Octets of a token service's answer: three tokens of 16 KiB and an ID token. */
 export const ANSWER_LIMIT = 131_072;
 
-/** Milliseconds for which one process alone may use a refresh token: longer than its request can take (sidecar-auth/http.ts). */
+/**
+ * Milliseconds for which one process alone may use a refresh token. While its requests run, it renews this each quarter; so it only has to outlive
+ * a slow write to the store, and a process that was killed blocks the grant no longer than this.
+ */
 export const LEASE_MS = 20_000;
 
 /** Milliseconds between looks at a grant that another process is renewing. */
 export const LEASE_POLL_MS = 100;
+
+/** Milliseconds after which a draft in the folder of grants is one of a killed process: writing takes a few. */
+export const DRAFT_MS = 60_000;
 
 /** Octets of one stored grant: two tokens of 16 KiB in base64, and what stands around them. */
 export const GRANT_LIMIT = 65_536;

@@ -4,6 +4,7 @@ import { Failure } from '../failure.ts';
 import { connectionError, createFetch, retrying } from '../http.ts';
 import { clientAuthentications } from './client-authentication.ts';
 import { ANSWER_LIMIT, LONGEST_LIFETIME_S, TOKEN_LIMIT, UNKNOWN_LIFETIME_S } from './limits.ts';
+import { withoutSecrets } from './without-secrets.ts';
 
 /** What a token service issued. */
 export interface IssuedTokens {
@@ -70,7 +71,7 @@ export class TokenClient {
   /** RFC 8628 section 3.1. */
   async authorizeDevice(endpoint: string): Promise<oauth.DeviceAuthorizationResponse> {
     const server = { ...this.#server(), device_authorization_endpoint: endpoint };
-    return await this.#tried('any', async (authentication, options) =>
+    return await this.#tried('any', [], async (authentication, options) =>
       oauth.processDeviceAuthorizationResponse(
         server,
         this.#client(),
@@ -94,7 +95,8 @@ export class TokenClient {
   async #issue(grant: string, parameters: Record<string, string>): Promise<IssuedTokens> {
     // Only client credentials may be asked for twice: a code or a rotating refresh token is used up by the first request.
     const after = grant === 'client_credentials' ? 'any' : 'unsent';
-    const answer = await this.#tried(after, async (authentication, options) =>
+    const { scope: _, ...secrets } = parameters;
+    const answer = await this.#tried(after, Object.values(secrets), async (authentication, options) =>
       oauth.processGenericTokenEndpointResponse(
         this.#server(),
         this.#client(),
@@ -113,6 +115,7 @@ export class TokenClient {
 
   async #tried<T>(
     after: 'any' | 'unsent',
+    secrets: string[],
     ask: (authentication: oauth.ClientAuth, options: Options) => Promise<T>,
   ): Promise<T> {
     const ways = await clientAuthentications(this.#service.authentication, this.#endpoint.href);
@@ -125,7 +128,8 @@ export class TokenClient {
         return answer;
       } catch (error) {
         // A client that was not recognised has used nothing up, so the other way may be tried.
-        if (!isInvalidClient(error) || index + 1 >= ways.length) throw told(error, this.#endpoint.host);
+        if (!isInvalidClient(error) || index + 1 >= ways.length)
+          throw told(error, this.#endpoint.host, [...secrets, ...secretsOf(this.#service)]);
       }
     }
   }
@@ -159,13 +163,16 @@ async function plain(response: Response): Promise<Response> {
   return new Response(body, { status: response.status, headers });
 }
 
-async function boundedText(response: Response): Promise<string> {
+/**
+ * An answer's body.
+ * @throws Failure token where it has more octets than ANSWER_LIMIT
+ */
+export async function boundedText(response: Response): Promise<string> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of response.body ?? []) {
     size += chunk.length;
-    if (size > ANSWER_LIMIT)
-      throw new Failure('token', `the token service's answer has more than ${ANSWER_LIMIT} octets`);
+    if (size > ANSWER_LIMIT) throw new Failure('token', `the answer has more than ${ANSWER_LIMIT} octets`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString('utf8');
@@ -205,19 +212,26 @@ function isInvalidClient(error: unknown): boolean {
 /** Errors that go away by themselves: RFC 6749 section 4.1.2.1. */
 const PASSING = ['temporarily_unavailable', 'server_error'];
 
-/** Registered error codes are words of letters with underscores; what else stands there may be anything, a secret too. */
-function errorCode(text: string): string {
-  return /^[a-z_]{1,60}$/i.test(text) ? text : 'unknown error';
+/** RFC 6749 section 5.2, RFC 8628 section 3.5. */
+const REGISTERED = [
+  ...['invalid_request', 'invalid_client', 'invalid_grant', 'unauthorized_client', 'unsupported_grant_type'],
+  ...['invalid_scope', 'access_denied', 'expired_token', 'authorization_pending', 'slow_down', ...PASSING],
+];
+
+/** Other codes of providers are words of letters with underscores, too; what else stands there may be anything, a secret too. */
+function errorCode(text: string, secrets: string[]): string {
+  const known = REGISTERED.includes(text) || (/^[a-z_]{1,60}$/i.test(text) && withoutSecrets(text, secrets) === text);
+  return known ? text : 'unknown error';
 }
 
 /**
  * A Failure without a cause: the library's errors carry the request's answer, and with it perhaps a token. Of the server's own text only its
  * error code, for a free text may repeat what was sent.
  */
-function told(error: unknown, host: string): Failure {
+function told(error: unknown, host: string, secrets: string[]): Failure {
   if (error instanceof Failure) return error;
   if (error instanceof oauth.ResponseBodyError) {
-    const code = errorCode(error.error);
+    const code = errorCode(error.error, secrets);
     const text = `${code}: the token service ${host} refused the request${hint(error)}`;
     if (code === 'invalid_grant') return new InvalidGrant('token', text, { retry: false });
     if (code === 'authorization_pending') return new AuthorizationPending('token', text);
@@ -227,6 +241,12 @@ function told(error: unknown, host: string): Failure {
   const code = connectionError(error);
   if (code) return new Failure('token', `the token service ${host} cannot be reached (${code})`);
   return new Failure('token', `the token service ${host} gave an answer that is no token`);
+}
+
+/** What every request may carry. */
+function secretsOf({ authentication: way, body }: TokenService): string[] {
+  const own = way.kind === 'secret' ? [way.secret] : way.kind === 'basic' ? [way.password] : [];
+  return [...own, ...Object.values(body)];
 }
 
 /** Microsoft's numbers of errors say what its error codes don't; they are numbers, so they repeat nothing. */

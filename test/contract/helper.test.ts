@@ -160,6 +160,21 @@ it('counts sessions by listener, and shows no secret', async () => {
   expect(JSON.stringify(status)).not.toMatch(/geheim|jane/);
 });
 
+it('says that a server is not verified: in the log at load and at a change, and in the status', async () => {
+  const trusting = { ...LITERAL, 'mail.smtps.ssl.trust': '*' };
+  const it = await helper({ 'destinations/mail.json': trusting });
+  const said = () => it.log.split('\n').filter((line) => line.includes('ssl.trust')).length;
+  const verified = async () => JSON.parse((await it.ask('GET', '/v1/status')).body).listeners[0].verified;
+  await vi.waitFor(() => expect(said()).toBe(1));
+  expect(await verified()).toBe(false);
+  replaceFile(it.folder, 'destinations/mail.json', LITERAL);
+  await vi.waitFor(async () => expect(await verified()).toBeUndefined(), 5_000);
+  expect(said()).toBe(1);
+  replaceFile(it.folder, 'destinations/mail.json', trusting);
+  await vi.waitFor(async () => expect(await verified()).toBe(false), 5_000);
+  await vi.waitFor(() => expect(said()).toBe(2));
+});
+
 it.each([
   ['no body', ''],
   ['no line', 'listener'],

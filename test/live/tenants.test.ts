@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createLocalJWKSet } from 'jose';
-import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Running } from '../../cli/start-all.ts';
 import { up } from '../../cli/up.ts';
 import { createCertificates } from '../../demo/certificates.ts';
@@ -13,7 +13,7 @@ import { introspection } from '../../demo/mail-server/introspection.ts';
 import { type MailServer, startMailServer } from '../../demo/mail-server/server.ts';
 import { type OpenIdProvider, SCOPE, startOpenIdProvider } from '../../demo/openid-provider.ts';
 import type { Protocol } from '../../sidecar-auth/failure.ts';
-import { begin, fetchText, retrieveOnly, sendMail } from './apps.ts';
+import { begin, beginWithToken, fetchText, retrieveOnly, sendMail } from './apps.ts';
 import { freePorts } from './daemon.ts';
 import { Wire } from './wire.ts';
 
@@ -25,10 +25,21 @@ const NONE = 'green';
 const PROTOCOLS: Protocol[] = ['smtp', 'imap', 'pop3'];
 const VIRTUAL_HOST = 'mail.onprem.internal';
 const VIRTUAL_PORTS: Record<Protocol, number> = { smtp: 587, imap: 143, pop3: 110 };
-const CASES = PROTOCOLS.flatMap((protocol) => ['Internet', 'OnPremise'].map((proxyType) => ({ protocol, proxyType })));
+interface How {
+  protocol: Protocol;
+  proxyType: string;
+  /** The app brings a refresh token. */
+  brings?: boolean;
+}
+const CASES: How[] = PROTOCOLS.flatMap((protocol) =>
+  ['Internet', 'OnPremise'].map((proxyType) => ({ protocol, proxyType })),
+);
+const nameOf = ({ protocol, proxyType, brings }: How) => `${proxyType}-${protocol}${brings ? '-token' : ''}`;
 /** Sessions of each tenant at once: more than Envoy has workers, so that each worker serves both. */
 const SESSIONS = 8;
 
+/** The user of a tenant whose own token is not presented here. */
+const otherUserOf = (tenant: string) => `other@${tenant}.test`;
 const userOf = (tenant: string) => `user@${tenant}.test`;
 const audienceOf = (tenant: string) => `https://mail.${tenant}.test`;
 const messageOf = (tenant: string) => `this belongs to ${tenant}\r\n`;
@@ -50,15 +61,22 @@ beforeAll(async () => {
       secret: `secret-${tenant}`,
       audience: audienceOf(tenant),
       user: userOf(tenant),
+      redirectUris: [`https://app.${tenant}.test/callback`],
     })),
     resourceServers: TENANTS.map((tenant) => ({ id: tenant, secret: tenant, audience: audienceOf(tenant) })),
     users: TENANTS.map(userOf),
+    // the same one is presented for another tenant and for another user, and it must not be its being used up that has it refused
+    rotate: false,
   });
   const certificates = await createCertificates(dir);
   const tls = await certificates.issue('localhost');
   for (const tenant of TENANTS) {
     const tokens = introspection(provider.introspectionUrl(tenant), SCOPE);
-    servers[tenant] = await startMailServer({ accounts: { [userOf(tenant)]: tenant }, tls, tokens });
+    servers[tenant] = await startMailServer({
+      accounts: { [userOf(tenant)]: tenant, [otherUserOf(tenant)]: tenant },
+      tls,
+      tokens,
+    });
   }
   service = await startDestinationService({
     accounts: { provider: {}, [NONE]: {}, ...Object.fromEntries(TENANTS.map((tenant) => [tenant, accountOf(tenant)])) },
@@ -90,21 +108,25 @@ beforeEach(() => {
     const inbox = servers[tenant].store.inbox(userOf(tenant));
     inbox.messages = [];
     inbox.add(`Subject: hello\r\n\r\n${messageOf(tenant)}`);
+    servers[tenant].store.inbox(otherUserOf(tenant)).messages = [];
   }
   proxy.log.length = 0;
   provider.checks.length = 0;
+  provider.log.length = 0;
+  provider.refusals.length = 0;
 });
 
 /** The names say nothing of the tenant; everything behind them does. */
 function accountOf(tenant: Tenant) {
-  const destinations = CASES.map(({ protocol, proxyType }) => {
+  const destinations = [...CASES, ...CASES.map((how) => ({ ...how, brings: true }))].map((how) => {
+    const { protocol, proxyType } = how;
     const secure = proxyType === 'Internet';
     const transport = `${protocol}${protocol === 'imap' ? '4' : ''}${secure ? 's' : ''}`;
     return {
-      Name: `${proxyType}-${protocol}`,
+      Name: nameOf(how),
       Type: 'MAIL',
       ProxyType: proxyType,
-      Authentication: 'OAuth2ClientCredentials',
+      Authentication: how.brings ? 'OAuth2RefreshToken' : 'OAuth2ClientCredentials',
       'mail.user': userOf(tenant),
       'mail.transport.protocol': transport,
       [`mail.${transport}.host`]: secure ? 'localhost' : VIRTUAL_HOST,
@@ -131,7 +153,9 @@ function virtualHosts(tenant: Tenant) {
 
 async function writeConfiguration(caFile: string): Promise<string> {
   const listeners = [...TENANTS, NONE].flatMap((tenant) =>
-    CASES.map(({ protocol, proxyType }) => ({ destination: `${proxyType}-${protocol}`, protocol, tenant })),
+    CASES.flatMap((how) => [how, { ...how, brings: true }]).map((how) => ({
+      ...{ destination: nameOf(how), protocol: how.protocol, tenant },
+    })),
   );
   const free = await freePorts(listeners.length);
   const secret = { mode: 0o600 };
@@ -152,11 +176,13 @@ async function writeConfiguration(caFile: string): Promise<string> {
   return file;
 }
 
-/** A silent app's whole dialogue: sends a message, or returns the text of the one in the mailbox. */
-async function session(tenant: string, { protocol, proxyType }: (typeof CASES)[number]): Promise<string> {
-  const wire = await Wire.open(ports.get(`${tenant} ${proxyType}-${protocol}`) as number);
+/** An app's whole dialogue, silent or with what it brings: sends a message, or returns the text of the one in the mailbox. */
+async function session(tenant: string, how: How, brought?: { user: string; token: string }): Promise<string> {
+  const { protocol } = how;
+  const wire = await Wire.open(ports.get(`${tenant} ${nameOf(how)}`) as number);
   try {
-    await begin(wire, protocol, 'silent');
+    if (brought) await beginWithToken(wire, protocol, brought.user, brought.token);
+    else await begin(wire, protocol, 'silent');
     if (protocol === 'imap') return await fetchText(wire);
     if (protocol === 'pop3') return (await retrieveOnly(wire)).split('\r\n\r\n')[1] ?? '';
     await sendMail(wire, 'silent', userOf(tenant), `Subject: new\r\n\r\n${messageOf(tenant)}`);
@@ -194,6 +220,59 @@ it.each(CASES)('$proxyType $protocol: a tenant without the destination gets none
   await session('red', how);
   await expect(session(NONE, how)).rejects.toThrow(`postern: ${how.proxyType}-${how.protocol}: unknown_destination: `);
   expect(proxy.log.filter(({ tenant }) => tenant === NONE)).toEqual([]);
+});
+
+describe('an app that brings a refresh token', () => {
+  const issued = () => provider.log.map(({ client, tokenId }) => ({ client, tokenId }));
+
+  /** Presented where it belongs, until it is kept: one token request. */
+  async function present(tenant: Tenant, how: How) {
+    const brought = {
+      user: userOf(tenant),
+      token: await provider.refreshToken({ client: `client-${tenant}`, user: userOf(tenant) }),
+    };
+    for (let turn = 0; turn < 2; turn++) expect(await session(tenant, how, brought)).toBe(messageOf(tenant));
+    expect(issued()).toEqual([{ client: `client-${tenant}`, tokenId: expect.any(String) }]);
+    return brought;
+  }
+
+  const BRINGING = CASES.map((how) => ({ ...how, brings: true }));
+
+  it.each(BRINGING)('$proxyType $protocol: at another tenant it is that one’s own request, refused', async (how) => {
+    const brought = await present('red', how);
+    await expect(session('blue', how, brought)).rejects.toThrow(
+      new RegExp(`postern: ${nameOf(how)}: rejected: the Destination service got no token: .*"invalid_grant"`),
+    );
+    expect(new Set(provider.refusals)).toEqual(
+      new Set([{ grant: 'refresh_token', client: 'client-blue', error: 'invalid_grant' }]),
+    );
+    expect(issued()).toHaveLength(1);
+    expect(servers.blue.logins).toEqual([]);
+    expect(provider.checks.filter(({ by }) => by === 'blue')).toEqual([]);
+    expect(proxy.log.filter(({ tenant, code }) => tenant === 'red' && code === 0)).toHaveLength(
+      how.proxyType === 'OnPremise' ? 2 : 0,
+    );
+    // what is kept for the tenant that it belongs to stays
+    expect(await session('red', how, brought)).toBe(messageOf('red'));
+    expect(issued()).toHaveLength(1);
+  });
+
+  it.each(BRINGING)('$proxyType $protocol: for another user it is a request of its own, refused', async (how) => {
+    const brought = await present('red', how);
+    const kept = issued()[0]?.tokenId;
+    const checks = provider.checks.length;
+    const user = otherUserOf('red');
+    await expect(session('red', how, { ...brought, user })).rejects.toThrow(`postern: ${nameOf(how)}: rejected: `);
+    const own = issued().slice(1);
+    expect(own.length).toBeGreaterThan(0);
+    // the server was shown these, and not the one that is kept
+    const asked = provider.checks.slice(checks).map(({ tokenId }) => tokenId);
+    expect(asked).toEqual(own.map(({ tokenId }) => tokenId));
+    expect(asked).not.toContain(kept);
+    expect(servers.red.logins.filter((login) => login.user === user)).toEqual([]);
+    expect(await session('red', how, brought)).toBe(messageOf('red'));
+    expect(provider.checks.at(-1)?.tokenId).toBe(kept);
+  });
 });
 
 it('the Destination service was asked with the tenants’ own tokens only', () => {

@@ -27,6 +27,8 @@ export const OTHER_TENANT = 'other';
 export const VIRTUAL_HOST = 'mail.onprem.internal';
 export const VIRTUAL_PORTS: Record<Protocol, number> = { smtp: 587, pop3: 110, imap: 143 };
 export const VIRTUAL_TLS_PORTS: Record<Protocol, number> = { smtp: 465, pop3: 995, imap: 993 };
+/** The same servers, where they offer no mechanism for tokens but OAUTHBEARER. */
+export const VIRTUAL_BEARER_PORTS: Record<Protocol, number> = { smtp: 1587, pop3: 1110, imap: 1143 };
 export const VIRTUAL_PROVIDER = { host: 'idp.onprem.internal', port: 8080 };
 export const LOCATION = 'site-1';
 
@@ -91,7 +93,6 @@ export function propertiesOf(place: Place, around: Surroundings): Record<string,
   const onPremise = row.proxyType === 'OnPremise';
   // SAP's words for IMAP are imap4 and imap4s
   const transport = row.protocol.replace('imap', 'imap4');
-  const virtualPorts = usesTls(row.protocol) ? VIRTUAL_TLS_PORTS : VIRTUAL_PORTS;
   return {
     Name: name,
     Type: 'MAIL',
@@ -100,12 +101,17 @@ export function propertiesOf(place: Place, around: Surroundings): Record<string,
     'mail.user': user,
     'mail.transport.protocol': transport,
     [`mail.${transport}.host`]: onPremise ? VIRTUAL_HOST : around.mailHost,
-    [`mail.${transport}.port`]: `${onPremise ? virtualPorts[baseOf(row.protocol)] : around.mailPort(row)}`,
+    [`mail.${transport}.port`]: `${onPremise ? virtualPorts(row)[baseOf(row.protocol)] : around.mailPort(row)}`,
     ...(onPremise && { CloudConnectorLocationId: LOCATION }),
     ...(row.variant === 'plain' && { [`mail.${transport}.starttls.enable`]: 'false' }),
     ...(row.variant === 'starttls' && { [`mail.${transport}.starttls.enable`]: 'true' }),
     ...credentials(place, around),
   };
+}
+
+function virtualPorts({ protocol, variant }: Row): Record<Protocol, number> {
+  if (variant === 'oauthbearer') return VIRTUAL_BEARER_PORTS;
+  return usesTls(protocol) ? VIRTUAL_TLS_PORTS : VIRTUAL_PORTS;
 }
 
 function credentials(place: Place, { tokenEndpoint }: Surroundings): Record<string, string> {

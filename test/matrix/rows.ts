@@ -22,7 +22,7 @@ export interface Row {
   authentication: Authentication;
   app: App;
   /** What the destination says beyond its protocol's default; only in the rows that `--all` adds. */
-  variant?: 'plain' | 'starttls' | 'file';
+  variant?: 'plain' | 'tls' | 'starttls' | 'file' | 'oauthbearer';
   fault: Fault;
 }
 
@@ -44,16 +44,22 @@ export const ROWS: Row[] = [
   ...INTERNET.flatMap((protocol) => rowsOf('Internet', protocol)),
 ];
 
-/** What `--all` adds: each authentication once, in plain text, with TLS through the tunnel, and from files. */
-export const MORE_ROWS: Row[] = AUTHENTICATIONS.flatMap((authentication) => {
-  const [app = 'silent'] = APPS[authentication];
-  return PROTOCOLS.flatMap((protocol) => [
-    row('Internet', protocol, authentication, app, 'plain'),
-    row('OnPremise', `${protocol}s`, authentication, app),
-    row('OnPremise', protocol, authentication, app, 'starttls'),
-    row('Internet', protocol, authentication, app, 'file'),
-  ]);
-});
+/**
+ * What `--all` adds: each authentication once, in plain text, with TLS through the tunnel, and from files; and servers that take tokens by
+ * OAUTHBEARER only.
+ */
+export const MORE_ROWS: Row[] = [
+  ...AUTHENTICATIONS.flatMap((authentication) => {
+    const [app = 'silent'] = APPS[authentication];
+    return PROTOCOLS.flatMap((protocol) => [
+      row('Internet', protocol, authentication, app, 'plain'),
+      row('OnPremise', `${protocol}s`, authentication, app, 'tls'),
+      row('OnPremise', protocol, authentication, app, 'starttls'),
+      row('Internet', protocol, authentication, app, 'file'),
+    ]);
+  }),
+  ...PROTOCOLS.map((protocol) => row('OnPremise', protocol, 'OAuth2ClientCredentials', 'silent', 'oauthbearer')),
+];
 
 function rowsOf(proxyType: ProxyType, protocol: MailProtocol): Row[] {
   return AUTHENTICATIONS.flatMap((authentication) =>
@@ -113,6 +119,12 @@ const GRANTS: Record<Authentication, string | undefined> = {
   OAuth2RefreshToken: 'refresh_token',
   OAuth2AuthorizationCode: 'authorization_code',
 };
+
+/** SASL mechanism by which the server must have been entered. */
+export function mechanismOf(row: Row): string {
+  if (!grantOf(row)) return 'PLAIN';
+  return row.variant === 'oauthbearer' ? 'OAUTHBEARER' : 'XOAUTH2';
+}
 
 /** RFC 6749 `grant_type` by which the access token must have been issued; undefined for passwords. */
 export function grantOf({ authentication }: Row): string | undefined {

@@ -3,7 +3,7 @@ import type { Login } from '../live/daemon.ts';
 import { retrieveAll } from '../live/mailbox.ts';
 import { mailThrough, newNonce, putIntoMailbox, tokenFor, tryInVain } from './mail.ts';
 import { LOCATION, OTHER_TENANT, type Place, TENANT, VIRTUAL_HOST } from './place.ts';
-import { baseOf, clusterOf, type Fault, grantOf, isProtected, type Row } from './rows.ts';
+import { baseOf, clusterOf, type Fault, grantOf, isProtected, mechanismOf, type Row } from './rows.ts';
 import type { Stage } from './stage.ts';
 
 /** What the twin of a row came to. */
@@ -91,8 +91,7 @@ function loginsOf({ dovecot, postfix }: Stage, { user, row }: Place): Login[] {
 }
 
 function isExpectedLogin(server: Result['server'], { user, row }: Place): boolean {
-  const mechanisms = grantOf(row) ? ['XOAUTH2', 'OAUTHBEARER'] : ['PLAIN'];
-  return server?.user === user && mechanisms.includes(server.mechanism) && server.tls === isProtected(row);
+  return server?.user === user && server.mechanism === mechanismOf(row) && server.tls === isProtected(row);
 }
 
 /** One token and no more: every row has a user of its own. */

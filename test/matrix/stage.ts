@@ -14,6 +14,7 @@ import type { Protocol } from '../../sidecar-auth/failure.ts';
 import { freePorts, openFolder } from '../live/daemon.ts';
 import { type Dovecot, startDovecot } from '../live/dovecot.ts';
 import { type Postfix, startPostfix } from '../live/postfix.ts';
+import { bearerOnly, closing, type Pass, startBetween } from './between.ts';
 import {
   clientOf,
   LOCATION,
@@ -25,6 +26,7 @@ import {
   propertiesOf,
   TENANT,
   tenantOf,
+  VIRTUAL_BEARER_PORTS,
   VIRTUAL_HOST,
   VIRTUAL_PORTS,
   VIRTUAL_PROVIDER,
@@ -54,6 +56,8 @@ const TOKEN_OCTETS = 1500;
 export interface StageOptions {
   /** Refused commands after which Postfix closes. */
   errorLimit?: number;
+  /** Whether what the Cloud Connector leads to in plain text closes after a refused login. Dovecot has no setting for that. */
+  closing?: boolean;
 }
 
 /** Needs root, for Dovecot and Postfix. Throws an Error where a part does not start; nothing runs then. */
@@ -105,7 +109,8 @@ async function start(
   const oauth = { introspectionUrl: provider.introspectionUrl('mail'), scope: SCOPE };
   const dovecot = await startDovecot(dir, { ...pem, users, oauth });
   cleanups.push(() => dovecot.stop());
-  const postfix = await startPostfix(dir, { ...pem, dovecot, ...options });
+  const { errorLimit } = options;
+  const postfix = await startPostfix(dir, { ...pem, dovecot, ...(errorLimit && { errorLimit }) });
   cleanups.push(() => postfix.stop());
 
   const mailPort = ({ protocol }: Row) => portOf(baseOf(protocol), usesTls(protocol), dovecot, postfix);
@@ -124,13 +129,20 @@ async function start(
   });
   cleanups.push(() => service.close());
 
+  const servers = { dovecot, postfix };
+  const plain = options.closing ? await between(servers, closing, cleanups) : plainPorts(servers);
+  const hosts = {
+    ...virtualHosts(VIRTUAL_PORTS, plain),
+    ...virtualHosts(VIRTUAL_TLS_PORTS, { smtp: postfix.smtps, pop3: dovecot.pop3s, imap: dovecot.imaps }),
+    ...virtualHosts(VIRTUAL_BEARER_PORTS, await between(servers, bearerOnly, cleanups)),
+  };
   const verify = jwtVerifier({ keys: createLocalJWKSet(service.jwks), audience: service.connectivityAudience });
   const proxy = await startConnectivityProxy({
     tokens: { verify },
     locations: [],
     hosts: {},
     tenants: {
-      [TENANT]: { locations: [LOCATION], hosts: virtualHosts(dovecot, postfix) },
+      [TENANT]: { locations: [LOCATION], hosts },
       [OTHER_TENANT]: { locations: [LOCATION], hosts: {} },
     },
   });
@@ -165,14 +177,32 @@ function portOf(protocol: Protocol, tls: boolean, dovecot: Dovecot, postfix: Pos
   return protocol === 'imap' ? dovecot[tls ? 'imaps' : 'imap'] : dovecot[tls ? 'pop3s' : 'pop3'];
 }
 
-function virtualHosts(dovecot: Dovecot, postfix: Postfix): Record<string, { host: string; port: number }> {
-  const hosts = [false, true].flatMap((tls) =>
-    Object.entries(tls ? VIRTUAL_TLS_PORTS : VIRTUAL_PORTS).map(([protocol, port]) => [
-      `${VIRTUAL_HOST}:${port}`,
-      { host: LOOPBACK, port: portOf(protocol as Protocol, tls, dovecot, postfix) },
-    ]),
+type Ports = Record<Protocol, number>;
+
+function plainPorts({ dovecot, postfix }: Pick<Stage, 'dovecot' | 'postfix'>): Ports {
+  return { smtp: postfix.submission, pop3: dovecot.pop3, imap: dovecot.imap };
+}
+
+/** Ports of their own, at which the servers' lines are passed. */
+async function between(
+  servers: Pick<Stage, 'dovecot' | 'postfix'>,
+  pass: Pass,
+  cleanups: (() => Promise<unknown>)[],
+): Promise<Ports> {
+  const ports = plainPorts(servers);
+  for (const protocol of ['smtp', 'pop3', 'imap'] as const) {
+    const { port, close } = await startBetween(ports[protocol], pass);
+    cleanups.push(close);
+    ports[protocol] = port;
+  }
+  return ports;
+}
+
+function virtualHosts(virtual: Ports, real: Ports): Record<string, { host: string; port: number }> {
+  const protocols = Object.keys(virtual) as Protocol[];
+  return Object.fromEntries(
+    protocols.map((protocol) => [`${VIRTUAL_HOST}:${virtual[protocol]}`, { host: LOOPBACK, port: real[protocol] }]),
   );
-  return Object.fromEntries(hosts);
 }
 
 async function connections({ adminSocket }: Running): Promise<Record<string, number>> {

@@ -1,14 +1,15 @@
-import { randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { createHash, randomBytes } from 'node:crypto';
+import { readdirSync } from 'node:fs';
 import { type FileHandle, link, mkdir, open, readdir, readFile, rm, rmdir, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { GRANT_UNUSED_MS } from '../limits.ts';
+import { DRAFT_MS, GRANT_UNUSED_MS } from '../limits.ts';
 import type { GrantStore, Stored } from './store.ts';
 
 /**
  * A folder (mode 0700) with one folder per entry, and in it one file (mode 0600) whose name is the version's number. The next version is written
  * beside it and gets its name by link(2), which only one process can do; so there is no lock that a killed one could leave behind, and
- * at every moment the highest number is a whole file.
+ * at every moment the highest number is a whole file. An entry that was removed and made anew has the same numbers again, so a version
+ * is the number together with a hash of the content.
  */
 export class DirectoryStore implements GrantStore {
   readonly #directory: string;
@@ -19,45 +20,53 @@ export class DirectoryStore implements GrantStore {
 
   async read(name: string): Promise<Stored | undefined> {
     for (;;) {
-      const version = (await this.#versions(name)).at(-1);
-      if (version === undefined) return undefined;
-      const text = await ifThere(readFile(this.#path(name, version), 'utf8'));
+      const number = (await this.#numbers(name)).at(-1);
+      if (number === undefined) return undefined;
+      const text = await ifThere(readFile(this.#path(name, number), 'utf8'));
       // Replaced between the two: the next one is there already.
-      if (text !== undefined) return { text, version: `${version}` };
+      if (text !== undefined) return { text, version: versionOf(number, text) };
     }
   }
 
   async write(name: string, text: string, version: string | undefined): Promise<string | undefined> {
-    const next = Number(version ?? 0) + 1;
+    const next = numberOf(version) + 1;
     const folder = join(this.#directory, name);
     const draft = join(folder, `.${randomBytes(8).toString('hex')}`);
     try {
       await writeDurably(folder, draft, text);
-      if (!(await linked(draft, this.#path(name, next)))) return undefined;
+      if ((await this.read(name))?.version !== version || !(await linked(draft, this.#path(name, next))))
+        return undefined;
     } finally {
       await ifThere(unlink(draft));
     }
     await syncFolder(folder);
-    return await this.#settle(name, next);
+    return (await this.#settle(name, next, version)) ? versionOf(next, text) : undefined;
   }
 
-  /** Who was so slow that its number was free again has lost all the same. */
-  async #settle(name: string, own: number): Promise<string | undefined> {
-    const versions = await this.#versions(name);
-    const lost = (versions.at(-1) ?? 0) > own;
-    const outdated = versions.filter((version) => (lost ? version === own : version < own));
-    for (const version of outdated) await ifThere(unlink(this.#path(name, version)));
-    return lost ? undefined : `${own}`;
+  /** Who was so slow that its number was free again, or that what it has seen is gone, has lost all the same. */
+  async #settle(name: string, own: number, seen: string | undefined): Promise<boolean> {
+    const kept = seen === undefined || (await this.#versionAt(name, own - 1)) === seen;
+    const numbers = await this.#numbers(name);
+    const won = kept && numbers.at(-1) === own;
+    const outdated = numbers.filter((number) => (won ? number < own : number === own));
+    for (const number of outdated) await ifThere(unlink(this.#path(name, number)));
+    await this.#sweep(name);
+    return won;
   }
 
   async remove(name: string, version: string): Promise<void> {
-    await ifThere(unlink(this.#path(name, Number(version))));
+    if ((await this.read(name))?.version !== version) return;
+    await ifThere(unlink(this.#path(name, numberOf(version))));
     // Fails where another version is there by now, and shall.
     await rmdir(join(this.#directory, name)).catch(() => {});
   }
 
   has(name: string): boolean {
-    return existsSync(join(this.#directory, name));
+    try {
+      return readdirSync(join(this.#directory, name)).some(isNumber);
+    } catch {
+      return false;
+    }
   }
 
   /** Removes what nobody has used for half a year, and what a killed process left behind. Names for which `keeps` is true stay. */
@@ -65,22 +74,52 @@ export class DirectoryStore implements GrantStore {
     for (const name of (await ifThere(readdir(this.#directory))) ?? []) {
       const folder = join(this.#directory, name);
       const used = await ifThere(stat(folder));
-      if (used && !keeps(name) && now - used.mtimeMs > GRANT_UNUSED_MS)
-        await rm(folder, { recursive: true, force: true });
+      if (!used?.isDirectory()) continue;
+      if (!keeps(name) && now - used.mtimeMs > GRANT_UNUSED_MS) await rm(folder, { recursive: true, force: true });
+      else {
+        await this.#sweep(name, now);
+        await rmdir(folder).catch(() => {}); // where a draft was all there was
+      }
     }
   }
 
-  async #versions(name: string): Promise<number[]> {
+  /** Drafts of processes that were killed hold a grant like any version. */
+  async #sweep(name: string, now = Date.now()): Promise<void> {
+    const folder = join(this.#directory, name);
+    for (const file of (await ifThere(readdir(folder))) ?? []) {
+      const draft = file.startsWith('.') ? await ifThere(stat(join(folder, file))) : undefined;
+      if (draft && now - draft.mtimeMs > DRAFT_MS) await ifThere(unlink(join(folder, file)));
+    }
+  }
+
+  async #numbers(name: string): Promise<number[]> {
     const files = (await ifThere(readdir(join(this.#directory, name)))) ?? [];
     return files
-      .filter((file) => /^\d+$/.test(file))
+      .filter(isNumber)
       .map(Number)
       .sort((a, b) => a - b);
   }
 
-  #path(name: string, version: number): string {
-    return join(this.#directory, name, `${version}`);
+  async #versionAt(name: string, number: number): Promise<string | undefined> {
+    const text = await ifThere(readFile(this.#path(name, number), 'utf8'));
+    return text === undefined ? undefined : versionOf(number, text);
   }
+
+  #path(name: string, number: number): string {
+    return join(this.#directory, name, `${number}`);
+  }
+}
+
+function versionOf(number: number, text: string): string {
+  return `${number}-${createHash('sha256').update(text).digest('hex')}`;
+}
+
+function numberOf(version: string | undefined): number {
+  return Number.parseInt(version ?? '0', 10);
+}
+
+function isNumber(file: string): boolean {
+  return /^\d+$/.test(file);
 }
 
 async function writeDurably(folder: string, file: string, text: string): Promise<void> {

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Failure } from '../../failure.ts';
 import { LAST_SECONDS, LEASE_MS, LEASE_POLL_MS, renewAt } from '../limits.ts';
 import type { IssuedTokens } from '../request.ts';
+import { Lease } from './lease.ts';
 import { seal, unseal } from './seal.ts';
 import { type GrantStore, told } from './store.ts';
 
@@ -33,7 +34,7 @@ interface Entry {
   tokens?: GrantTokens;
   /** Date.now() until which one process alone may ask the token service. */
   lease?: number;
-  version?: string;
+  version?: string | undefined;
 }
 
 /** As it stands in the store: only `content` is secret. */
@@ -49,13 +50,16 @@ const REFUSED = 1_000;
 /** What came of a refresh token or an authorization code: the access token, and the refresh token that followed it. */
 export class Grants {
   readonly #store: GrantStore;
+  readonly #leaseMs: number;
   readonly #refused = new Set<string>();
   /** Tokens that could not be stored; they are the only ones that are still good. */
   readonly #unstored = new Map<string, GrantTokens>();
   #key: Promise<Buffer> | undefined;
 
-  constructor(store: GrantStore) {
+  /** @param leaseMs for tests */
+  constructor(store: GrantStore, leaseMs = LEASE_MS) {
     this.#store = told(store);
+    this.#leaseMs = leaseMs;
   }
 
   /**
@@ -103,30 +107,46 @@ export class Grants {
   }
 
   async #tokens(place: Place, issue: Issue): Promise<GrantTokens> {
-    const deadline = Date.now() + 2 * LEASE_MS;
+    const deadline = Date.now() + 2 * this.#leaseMs;
     while (Date.now() < deadline) {
       const entry = await this.#read(place);
       const { tokens, lease = 0 } = entry;
-      if (tokens && this.isGood(tokens) && Date.now() < renewAt(tokens.issuedAt, tokens.expiresAt)) return tokens;
+      const good = tokens && this.isGood(tokens) ? tokens : undefined;
+      if (good && (lease > Date.now() || Date.now() < renewAt(good.issuedAt, good.expiresAt))) return good;
       if (lease > Date.now()) await sleep(LEASE_POLL_MS);
       else {
-        const version = await this.#write(place, { ...entry, lease: Date.now() + LEASE_MS });
-        if (version !== undefined) return await this.#issue(place, { ...entry, version }, issue);
+        const renewed = await this.#renewed(place, entry, issue);
+        if (renewed) return renewed;
       }
     }
     throw new Failure('token', 'another process is renewing this token, and does not end');
   }
 
-  async #issue(place: Place, entry: Entry & { version: string }, issue: Issue): Promise<GrantTokens> {
-    let issued: GrantTokens;
+  /** Undefined where another process came first. While what there is is still good, a fault that may pass is nobody's business. */
+  async #renewed(place: Place, entry: Entry, issue: Issue): Promise<GrantTokens | undefined> {
+    const { tokens } = entry;
     try {
-      const tokens = await issue(entry.tokens);
-      issued = { ...tokens, issuedAt: tokens === entry.tokens ? entry.tokens.issuedAt : Date.now() };
+      const lease = await Lease.take(this.#leaseMs, entry.version, (until, version) =>
+        this.#write(place, { ...entry, lease: until, version }),
+      );
+      return lease && (await this.#issue(place, entry, lease, issue));
     } catch (error) {
-      await this.#release(place, entry).catch(() => {});
+      if (tokens && this.isGood(tokens) && error instanceof Failure && error.retry) return tokens;
       throw error;
     }
-    await this.#keep(place, entry, issued);
+  }
+
+  async #issue(place: Place, { tokens: last }: Entry, lease: Lease, issue: Issue): Promise<GrantTokens> {
+    let issued: GrantTokens;
+    try {
+      const tokens = await issue(last);
+      issued = { ...tokens, issuedAt: tokens === last ? last.issuedAt : Date.now() };
+    } catch (error) {
+      const version = await lease.end();
+      await this.#release(place, { ...(last && { tokens: last }), version }).catch(() => {});
+      throw error;
+    }
+    await this.#keep(place, await lease.end(), issued);
     return issued;
   }
 
@@ -136,10 +156,10 @@ export class Grants {
     else await this.#store.remove(place.name, version);
   }
 
-  async #keep(place: Place, entry: Entry, issued: GrantTokens): Promise<void> {
+  async #keep(place: Place, version: string, issued: GrantTokens): Promise<void> {
     this.#unstored.set(place.name, issued);
     try {
-      const written = await this.#write(place, { ...entry, tokens: issued, lease: 0 });
+      const written = await this.#write(place, { tokens: issued, version });
       // The lease ran out and someone else took it, with the refresh token that was followed by this one.
       if (written === undefined) await this.#force(place, issued);
       this.#unstored.delete(place.name);

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { lstat, mkdir, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { GrantPlace } from '../../config/service.ts';
 import { Failure } from '../../failure.ts';
@@ -7,12 +7,14 @@ import { createFetch } from '../../http.ts';
 import { DirectoryStore } from './directory.ts';
 import { Grants } from './grants.ts';
 import { KubernetesSecretStore } from './kubernetes-secret.ts';
+import type { GrantStore } from './store.ts';
 
 /** Where Kubernetes mounts a service account into each pod. */
 const SERVICE_ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount';
 
 /**
- * Opens the store that FILE's `grants` names; a folder is made where there is none.
+ * Opens the store that FILE's `grants` names; a folder is made where there is none. One that others may write is not used: who can put
+ * a grant there lets silent apps write in another's name.
  * @throws Failure token where the folder can't be used, or a Secret is named and this is no pod
  */
 export async function openGrants(place: GrantPlace, environment = process.env): Promise<Grants> {
@@ -20,17 +22,35 @@ export async function openGrants(place: GrantPlace, environment = process.env): 
   return new Grants(await openDirectory(place.path, place.chosen === true));
 }
 
-async function openDirectory(path: string, chosen: boolean): Promise<DirectoryStore> {
-  const store = new DirectoryStore(path);
+async function openDirectory(path: string, chosen: boolean): Promise<GrantStore> {
   try {
     await mkdir(path, { recursive: true, mode: 0o700 });
+    await checkOwner(path);
+    const store = new DirectoryStore(path);
     await store.prune((name) => !name.startsWith('grant-'));
+    return store;
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
+    const reason = error instanceof Failure ? error.message : (error as NodeJS.ErrnoException).code;
+    const failure = new Failure('token', `the folder of grants ${path} can't be used (${reason})`, {
+      retry: !(error instanceof Failure),
+      cause: error,
+    });
     // Where nobody asked for grants, a home that can't be written must not stop mail that needs none.
-    if (chosen) throw new Failure('token', `the folder of grants ${path} can't be used (${code})`, { cause: error });
+    if (chosen) throw failure;
+    return error instanceof Failure ? closed(failure) : new DirectoryStore(path);
   }
-  return store;
+}
+
+/** Of the folder itself, wherever a symbolic link leads to it. */
+async function checkOwner(path: string): Promise<void> {
+  const { uid, mode } = await lstat(await realpath(path));
+  if (mode & 0o022) throw new Failure('token', 'others may write to it: chmod go-w');
+  if (process.getuid && uid !== process.getuid()) throw new Failure('token', 'it belongs to another user');
+}
+
+function closed(failure: Failure): GrantStore {
+  const refuse = () => Promise.reject(failure);
+  return { read: refuse, write: refuse, remove: refuse, has: () => false };
 }
 
 async function openSecret(

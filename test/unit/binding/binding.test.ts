@@ -9,7 +9,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { toBinding } from '../../../sidecar-auth/binding/binding.ts';
 import { placeOf } from '../../../sidecar-auth/binding/place.ts';
 import { BindingTokens } from '../../../sidecar-auth/binding/tokens.ts';
-import { fetchesOf } from '../../../sidecar-auth/http.ts';
+import { fetchesOf, Outage } from '../../../sidecar-auth/http.ts';
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
@@ -134,13 +134,14 @@ it('what is too large or too much is no binding', async () => {
 });
 
 describe('tokens', () => {
-  async function tokenService() {
+  async function tokenService(more: object = {}) {
     const asked: { host: string; secret: string | null }[] = [];
     const server = createServer(async (request, response) => {
       const form = new URLSearchParams(await text(request));
       asked.push({ host: `${request.headers.host}`.replace(/:.*/, ''), secret: form.get('client_secret') });
       response.setHeader('content-type', 'application/json');
-      response.end(JSON.stringify({ access_token: `jwt-${asked.length}`, token_type: 'bearer', expires_in: 3600 }));
+      const token = { access_token: `jwt-${asked.length}`, token_type: 'bearer', expires_in: 3600, ...more };
+      response.end(JSON.stringify(token));
     }).listen(0, '127.0.0.1');
     await once(server, 'listening');
     cleanups.push(
@@ -187,5 +188,68 @@ describe('tokens', () => {
     await put('..2026_2', 'new');
     expect((await tokens.get(mount)).value).toBe('jwt-2');
     expect(asked.map(({ secret }) => secret)).toEqual(['old', 'new']);
+  });
+
+  it('outlive a touched, a half written and a missing file, and not a rotated one', async () => {
+    const { url } = await tokenService();
+    const file = join(await folder(), 'b.json');
+    const write = (more: object) => writeFile(file, JSON.stringify({ ...KEY, url, ...more }));
+    const logged: object[] = [];
+    const log = { warn: (details: object) => void logged.push(details) };
+    const tokens = new BindingTokens({ fetchWith: fetchesOf(), log });
+    await expect(tokens.get(file)).rejects.toMatchObject({ code: 'token' });
+    await write({});
+    expect((await tokens.get(file)).value).toBe('jwt-1');
+    const { fetch } = await tokens.revision(file);
+    await write({ plan: 'lite' });
+    expect((await tokens.get(file)).value).toBe('jwt-1');
+    expect((await tokens.revision(file)).fetch).toBe(fetch);
+    expect(logged).toEqual([]);
+    await writeFile(file, '{"clientid"');
+    for (let asked = 0; asked < 2; asked++) expect((await tokens.get(file)).value).toBe('jwt-1');
+    expect(logged).toHaveLength(1);
+    await rm(file);
+    expect((await tokens.get(file)).value).toBe('jwt-1');
+    await write({ clientsecret: 'new' });
+    expect((await tokens.get(file)).value).toBe('jwt-2');
+  });
+
+  it.each<[string, object, object]>([
+    ['too large an answer', { id_token: 'x'.repeat(200_000) }, { code: 'token', message: /131072 octets/ }],
+    ['a token that is none', { access_token: 7 }, { code: 'token', message: /no token/ }],
+  ])('%s is refused', async (_what, answer, expected) => {
+    const { url } = await tokenService(answer);
+    const path = await folder({ 'b.json': JSON.stringify({ ...KEY, url }) });
+    const { message, ...rest } = expected as { message: RegExp };
+    await expect(new BindingTokens({ fetchWith: fetchesOf() }).get(join(path, 'b.json'))).rejects.toMatchObject({
+      ...rest,
+      message: expect.stringMatching(message),
+    });
+  });
+
+  it('are not kept for years', async () => {
+    const { url } = await tokenService({ expires_in: 999_999_999 });
+    const path = await folder({ 'b.json': JSON.stringify({ ...KEY, url }) });
+    const { expiresAt } = await new BindingTokens({ fetchWith: fetchesOf() }).get(join(path, 'b.json'));
+    expect(expiresAt).toBeLessThanOrEqual(Date.now() + 86_400_000);
+  });
+
+  it.each<[string, number, Record<string, string>, string, boolean]>([
+    ['429', 429, {}, '{"error":"slow_down"}', true],
+    ['a page', 200, { 'content-type': 'text/html' }, '<html>', true],
+    ['a router that knows no such route', 404, {}, '404 Not Found: Requested route does not exist', true],
+    ['a refusal', 401, { 'content-type': 'application/json' }, '{"error":"s3cret and more"}', false],
+  ])('%s of the token service: an outage or not', async (_what, status, headers, body, outage) => {
+    const server = createServer((_request, response) => response.writeHead(status, headers).end(body));
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    cleanups.push(
+      () => server.close(),
+      () => server.closeAllConnections(),
+    );
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const path = await folder({ 'b.json': JSON.stringify({ ...KEY, url }) });
+    const error = await new BindingTokens({ fetchWith: fetchesOf() }).get(join(path, 'b.json')).catch((one) => one);
+    expect(error instanceof Outage).toBe(outage);
+    expect(error).toMatchObject({ code: 'token', retry: outage, message: expect.not.stringContaining('s3cret') });
   });
 });

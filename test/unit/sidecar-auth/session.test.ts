@@ -55,6 +55,7 @@ function sessionsOf(table: RouteTable, resolve = both, workers = 4, issuer?: Tok
     workers,
     served: async () => undefined,
     issuer: () => issuer,
+    refused: (token) => issuer?.refused(token),
     onChange: () => {},
   });
 }
@@ -290,7 +291,9 @@ it('another destination from the Destination service is another route id; the sa
   const told: string[] = [];
   const served = async () => ({ destination: { ...(file ?? ({} as never)), host } });
   const onChange = (listenerId: string) => told.push(listenerId);
-  const sessions = new Sessions({ table, resolve: both, workers: 1, served, issuer: () => undefined, onChange });
+  const refused = () => {};
+  const issuer = () => undefined;
+  const sessions = new Sessions({ table, resolve: both, workers: 1, served, issuer, refused, onChange });
   const first = Object.fromEntries(await sessions.answer(ID)).route;
   expect(Object.fromEntries(await sessions.answer(ID)).route).toBe(first);
   expect(told).toEqual([]);
@@ -311,4 +314,56 @@ it('a spent code is an authentication error, a fault of the token service is not
   fail(true);
   const down = await sessions.exchange({ routeId, user: 'jane', token: 'code' });
   expect(Object.fromEntries(down ?? [])).toMatchObject({ failure: 'token' });
+});
+
+it('a stored grant that has ended does not stand in the way of an app that brings a token', async () => {
+  const open = async (entry: Entry, retry: boolean) => {
+    const table = new RouteTable();
+    table.update([entry]);
+    const silent = () => Promise.reject(new Failure('token', 'run "postern login" again', { retry }));
+    return Object.fromEntries(await sessionsOf(table, both, 1, { ...issuerOf(false), silent }).answer(ID));
+  };
+  expect(await open(OAUTH, false)).toMatchObject({ login: 'exchange', brings: 'refresh_token', keep: '5' });
+  expect(await open(OAUTH, true)).toMatchObject({ failure: 'token' });
+  const app = { ...OAUTH, listener: { ...OAUTH.listener, app: { user: 'crm', password: 'pw' } } };
+  expect(await open(app, false)).toMatchObject({ failure: 'token', text: 'run "postern login" again' });
+});
+
+it('a refused token is dropped before anything is told or asked', async () => {
+  const table = new RouteTable();
+  table.update([OAUTH]);
+  const issuer = issuerOf(true);
+  const order: string[] = [];
+  const served = async () => {
+    order.push('asked');
+    return undefined;
+  };
+  const refused = (token: string) => {
+    order.push(`dropped ${token}`);
+    issuer.refused(token);
+  };
+  const onChange = () => void order.push('told');
+  const sessions = new Sessions({ table, resolve: both, workers: 1, served, issuer: () => issuer, refused, onChange });
+  const { grant = '', route = '' } = Object.fromEntries(await sessions.answer(ID));
+  order.length = 0;
+  const answered = sessions.rejected({ routeId: route, grant });
+  expect(order).toEqual(['dropped token-1', 'told', 'asked']);
+  await answered;
+});
+
+it('an exchange during which the destination changed is of an old route', async () => {
+  const table = new RouteTable();
+  table.update([OAUTH]);
+  const issuer = issuerOf(false);
+  const { exchange } = issuer;
+  let change = () => {};
+  issuer.exchange = async (...presented) => {
+    change();
+    return (await exchange?.(...presented)) ?? expect.fail('no exchange');
+  };
+  const sessions = sessionsOf(table, both, 1, issuer);
+  const presented = { routeId: table.ofListener(ID)?.id ?? '', user: 'jane', token: 'secret' };
+  expect(await sessions.exchange(presented)).toContainEqual(['route', presented.routeId]);
+  change = () => void table.update([changed(OAUTH, { host: 'other.example' })]);
+  expect(await sessions.exchange(presented)).toBeUndefined();
 });

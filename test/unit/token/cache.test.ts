@@ -98,7 +98,8 @@ it('drops a refused token at once, and stops asking where each new one is refuse
     expect(await get()).toBe(next);
     cache.refused(next);
   }
-  await expect(get()).rejects.toMatchObject({ code: 'token', retry: true });
+  const message = expect.not.stringContaining('mail server'); // there are tokens for other services, too
+  await expect(get()).rejects.toMatchObject({ code: 'token', retry: true, message });
   expect(issued).toHaveLength(4);
   clock.now += 5 * S;
   expect(await get()).toBe('token-5');

@@ -263,6 +263,19 @@ describe('a grant of postern login', () => {
     expect([(await stat(join(folder, name, version))).mode & 0o777, more]).toEqual([0o600, []]);
   });
 
+  it('is not for an app that happens to call itself so', async () => {
+    const op = await provider();
+    const folder = await temporaryFolder();
+    const cache = new TokenCache();
+    const owner = ownerOf('office-mail', tokenService(op.tokenEndpoint), JANE, {});
+    const refreshToken = await op.refreshToken(WHO);
+    await grantsIn(folder).storeLogin(owner, { accessToken: 'stale', expiresAt: 0, refreshToken });
+    const issuer = issuerIn(folder, redeeming(op), { cache });
+    await silent(issuer);
+    await expect(exchange(issuer, JANE, 'postern login')).rejects.toThrow('invalid_grant');
+    expect(await silent(issuer)).toBeDefined();
+  });
+
   it('is for this very destination, and says what to do when it ends', async () => {
     const op = await provider();
     const folder = await temporaryFolder();

@@ -1,20 +1,27 @@
 import { execFile } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { createServer, type IncomingMessage, request } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { login } from '../../../cli/login.ts';
 import { consentByDevice } from '../../../cli/login-device.ts';
 import type { OpenIdProvider } from '../../../demo/openid-provider.ts';
 import { loadConfig } from '../../../sidecar-auth/config/config.ts';
 import type { Destination } from '../../../sidecar-auth/destination/destination.ts';
-import { TokenClient } from '../../../sidecar-auth/token/request.ts';
+import { Failure } from '../../../sidecar-auth/failure.ts';
+import { AuthorizationPending, SlowDown, TokenClient } from '../../../sidecar-auth/token/request.ts';
 import { JANE, provider, SECRET, temporaryFolder, tokenService } from './world.ts';
 import { issuerIn } from './world-issuer.ts';
 
+/** The last words. */
+const DONE = 'A Postern that runs takes it up within two minutes';
+
 /** FILE, with one destination and grants in a folder. */
-async function configured(op: OpenIdProvider, more: object = {}) {
+async function configured(op: OpenIdProvider, more: object = {}, services: object[] = []) {
   const folder = await temporaryFolder();
   const properties = {
     Name: 'mine',
@@ -33,7 +40,7 @@ async function configured(op: OpenIdProvider, more: object = {}) {
   await mkdir(join(folder, 'destinations'));
   await writeFile(join(folder, 'destinations', 'mine.json'), JSON.stringify(properties));
   const file = {
-    destinations: { directory: './destinations' },
+    destinations: { directory: './destinations', ...(services.length > 0 && { services }) },
     grants: { directory: './grants' },
     listeners: [{ destination: 'mine', address: '127.0.0.1:1587' }],
   };
@@ -135,7 +142,20 @@ describe('in a browser', () => {
       }
       await browse(page);
     });
-    expect(said).toContain('from now on');
+    expect(said).toContain(DONE);
+  });
+
+  it.each(['//', 'http://[', '/\\'])('lives on when someone asks for %s', async (path) => {
+    const op = await provider();
+    const { configFile } = await configured(op);
+    const said = await run(configFile, async (page) => {
+      const { port } = new URL(page.searchParams.get('redirect_uri') ?? '');
+      const asking = request({ host: '127.0.0.1', port, path }).end();
+      const [response] = (await once(asking, 'response')) as [IncomingMessage];
+      expect(response.resume().statusCode).toBe(400);
+      await browse(page);
+    });
+    expect(said).toContain(DONE);
   });
 
   it('says that there was no consent', async () => {
@@ -173,6 +193,26 @@ describe('what it refuses before it asks anyone', () => {
     await expect(run(configFile, () => expect.fail('nobody is asked'), name)).rejects.toThrow(text);
   });
 
+  it('a destination of the Destination service: it is for files', async () => {
+    const op = await provider();
+    const { configFile } = await configured(op, {}, [{ name: 'main', binding: './binding' }]);
+    const text = 'there are mine. Destinations of the Destination service can have no such grant';
+    await expect(run(configFile, () => expect.fail('nobody is asked'), 'other')).rejects.toThrow(text);
+  });
+
+  it('an OpenID configuration without an end', async () => {
+    const server = createServer((_, response) => {
+      response.setHeader('content-type', 'application/json');
+      response.end(JSON.stringify({ issuer: url, authorization_endpoint: `${url}/auth`, more: 'x'.repeat(131_072) }));
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    onTestFinished(() => server.close().closeAllConnections());
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const op = await provider();
+    const { configFile } = await configured(op, { issuer: url });
+    await expect(run(configFile, () => expect.fail('nobody is asked'))).rejects.toThrow(/more than 131072 octets/);
+  });
+
   it('a destination whose refresh token is in a file', async () => {
     const op = await provider();
     const { configFile } = await configured(op, {
@@ -182,7 +222,7 @@ describe('what it refuses before it asks anyone', () => {
     await writeFile(join(configFile, '..', 'destinations', 'token'), 'r\n');
     const { configFile: other } = await configured(op, { Authentication: 'OAuth2RefreshToken' });
     await expect(run(configFile, () => expect.fail('nobody is asked'))).rejects.toThrow(/refreshTokenFile/);
-    expect(await run(other, browse)).toContain('from now on');
+    expect(await run(other, browse)).toContain(DONE);
   });
 });
 
@@ -203,6 +243,77 @@ describe('with a code for another device', () => {
     expect(tokens.refreshToken).toBeDefined();
     expect(waits).toEqual([5000, 5000]);
     expect(op.refusals.map(({ error }) => error)).toEqual(['authorization_pending']);
+  });
+
+  /** The client as this part sees it: `device` is what the token service says first, `polls` what it says then. */
+  async function asked(device: object, polls: (Error | undefined)[] = []) {
+    const said: string[] = [];
+    const waits: number[] = [];
+    const answers = [...polls];
+    const client = {
+      authorizeDevice: async () => ({
+        device_code: 'd',
+        user_code: 'ABCD',
+        verification_uri: 'https://t.example/device',
+        expires_in: 900,
+        ...device,
+      }),
+      redeemDevice: async () => {
+        const answer = answers.shift();
+        if (answer) throw answer;
+        return { accessToken: 'a', expiresAt: 0, refreshToken: 'r' };
+      },
+    } as unknown as TokenClient;
+    const service = tokenService('https://t.example/token');
+    const consent = { service, client, user: JANE, say: (line: string) => said.push(line) };
+    const wait = async (ms: number) => waits.push(ms);
+    const outcome = await consentByDevice(consent, 'https://t.example/d', wait).catch((error) => error);
+    return { said: said.join('\n'), waits, outcome };
+  }
+
+  it.each([
+    [undefined, 5_000],
+    [7, 7_000],
+    [0.001, 1_000],
+    [61, 60_000],
+    [2_147_484, 60_000],
+  ])('asks in an interval between 1 and 60 seconds: %s', async (interval, ms) => {
+    expect((await asked({ interval })).waits).toEqual([ms]);
+  });
+
+  it('asks less often where the server wants it or does not answer, and goes on', async () => {
+    const down = () => new Failure('token', 'down');
+    const { waits, outcome } = await asked({}, [
+      new AuthorizationPending('token', 'pending'),
+      new SlowDown('token', 'slow down'),
+      ...[down(), down(), down()],
+    ]);
+    expect(waits).toEqual([5_000, 5_000, 10_000, 20_000, 40_000, 60_000]);
+    expect(outcome).toMatchObject({ refreshToken: 'r' });
+  });
+
+  it('ends where the person has said no', async () => {
+    const { waits, outcome } = await asked({}, [new Failure('token', 'access_denied', { retry: false })]);
+    expect([waits.length, outcome.message]).toEqual([1, 'access_denied']);
+  });
+
+  it('shows a terminal no control characters', async () => {
+    const { said } = await asked({
+      user_code: 'AB\x1b[2JCD\r\n',
+      verification_uri: 'https://t.example/d\x1b]0;x\x07?a=\u009b1',
+      verification_uri_complete: 'https://t.example/d\x1b[2J',
+    });
+    expect(said).toContain('https://t.example/d%1B]0;x%07');
+    expect(said).toContain('the code AB [2JCD');
+    expect(said.replaceAll('\n', '')).toMatch(/^[\x20-\x7e]+$/);
+  });
+
+  it.each(['javascript:alert(1)', 'file:///etc/passwd', 'no URL'])('shows nobody the page %s', async (uri) => {
+    for (const device of [{ verification_uri: uri }, { verification_uri_complete: uri }]) {
+      const { said, outcome } = await asked(device);
+      expect(outcome.message).toContain('not an http or https URL');
+      expect(said).not.toContain(uri);
+    }
   });
 });
 

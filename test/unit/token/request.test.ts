@@ -273,6 +273,27 @@ it("can't use what only the Destination service has", async () => {
   expect((await failure(client(service).clientCredentials())).message).toContain('only the Destination service');
 });
 
+it.each(['geheim', 'geheim_twice'])('does not pass on a code that is the secret %s', async (secret) => {
+  const { url } = await standIn((_, response) => {
+    response.statusCode = 400;
+    return { error: secret };
+  });
+  const own = client(tokenService(url, { authentication: { kind: 'secret', secret, in: 'body' } }));
+  expect((await failure(own.clientCredentials())).message).toContain('unknown error');
+  const other = client(tokenService(url, { authentication: { kind: 'none' } }));
+  expect((await failure(other.refresh(secret))).message).toContain('unknown error');
+});
+
+it('passes on the codes of providers, and knows a registered one whatever the secret is', async () => {
+  const codes = ['org_internal', 'invalid_grant'];
+  const { url } = await standIn((_, response) => {
+    response.statusCode = 400;
+    return { error: codes.shift() };
+  });
+  expect((await failure(client(tokenService(url)).refresh('r-1'))).message).toMatch(/^org_internal: /);
+  expect(await failure(client(tokenService(url)).refresh('a'))).toBeInstanceOf(InvalidGrant);
+});
+
 it('does not pass on what is no error code', async () => {
   const { url } = await standIn((_, response) => {
     response.statusCode = 400;

@@ -78,6 +78,17 @@ describe.each(['a folder', 'a Secret'])('%s', (kind) => {
     expect(await store.write('grant-a', 'new', undefined)).toBeDefined();
   });
 
+  it('does not take a version for that of an entry which was removed and made anew', async () => {
+    const store = (await stores(kind))();
+    const first = (await store.write('grant-a', 'one', undefined)) ?? '';
+    await store.remove('grant-a', first);
+    const anew = (await store.write('grant-a', 'two', undefined)) ?? '';
+    expect(await store.write('grant-a', 'late', first)).toBeUndefined();
+    await store.remove('grant-a', first);
+    expect(await store.read('grant-a')).toEqual({ text: 'two', version: anew });
+    expect(await store.write('grant-a', 'three', anew)).toBeDefined();
+  });
+
   it('knows what is there', async () => {
     const store = (await stores(kind))();
     expect(store.has('login-a')).toBe(false);
@@ -112,11 +123,39 @@ describe('a folder', () => {
   it('killed before the old version was removed: the new one counts', async () => {
     const folder = await temporaryFolder();
     const store = new DirectoryStore(folder);
-    await store.write('grant-a', 'one', undefined);
+    const first = await store.write('grant-a', 'one', undefined);
     await writeFile(join(folder, 'grant-a', '2'), 'two');
-    expect(await store.read('grant-a')).toEqual({ text: 'two', version: '2' });
-    expect(await store.write('grant-a', 'late', '1')).toBeUndefined();
-    expect(await store.write('grant-a', 'three', '2')).toBe('3');
+    const stored = await store.read('grant-a');
+    expect(stored?.text).toBe('two');
+    expect(await store.write('grant-a', 'late', first)).toBeUndefined();
+    expect(await store.write('grant-a', 'three', stored?.version)).toBeDefined();
+    expect(await readdir(join(folder, 'grant-a'))).toEqual(['3']);
+  });
+
+  it('has what has a version: a draft of a killed process is none, and goes after a minute', async () => {
+    const folder = await temporaryFolder();
+    const store = new DirectoryStore(folder);
+    for (const name of ['login-a', 'login-b', 'login-c']) await mkdir(join(folder, name));
+    for (const file of ['login-a/.old', 'login-b/.new', 'login-c/.old', 'login-c/1'])
+      await writeFile(join(folder, file), 'r');
+    const old = new Date(Date.now() - 61_000);
+    for (const file of ['login-a/.old', 'login-c/.old']) await utimes(join(folder, file), old, old);
+    expect(['login-a', 'login-b', 'login-c'].map((name) => store.has(name))).toEqual([false, false, true]);
+    await store.prune((name) => !name.startsWith('grant-'));
+    expect((await readdir(folder, { recursive: true })).sort()).toEqual([
+      ...['login-b', 'login-b/.new', 'login-c', 'login-c/1'],
+    ]);
+  });
+
+  it('an old draft goes with the next write, too', async () => {
+    const folder = await temporaryFolder();
+    const store = new DirectoryStore(folder);
+    await mkdir(join(folder, 'login-a'));
+    const old = new Date(Date.now() - 61_000);
+    await writeFile(join(folder, 'login-a', '.old'), 'r');
+    await utimes(join(folder, 'login-a', '.old'), old, old);
+    await store.write('login-a', 'one', undefined);
+    expect(await readdir(join(folder, 'login-a'))).toEqual(['1']);
   });
 
   it('forgets what nobody has used for half a year', async () => {
