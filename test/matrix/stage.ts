@@ -58,6 +58,8 @@ export interface StageOptions {
   errorLimit?: number;
   /** Whether what the Cloud Connector leads to in plain text closes after a refused login. Dovecot has no setting for that. */
   closing?: boolean;
+  /** Envoy's worker threads; two by default. */
+  workers?: number;
 }
 
 /** Needs root, for Dovecot and Postfix. Throws an Error where a part does not start; nothing runs then. */
@@ -165,7 +167,7 @@ async function start(
     listeners: places.map(listenerOf),
   };
   await writeFile(configFile, JSON.stringify(main));
-  const postern = await up({ configFile, workers: 2, logFile: join(dir, 'log') });
+  const postern = await up({ configFile, workers: options.workers ?? 2, logFile: join(dir, 'log') });
   cleanups.push(() => postern.stop());
 
   const of = (row: Row) => pairs.get(row.name) as { place: Place; twin: Place };
