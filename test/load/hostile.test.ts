@@ -135,7 +135,10 @@ describe.skipIf(descriptors < DESCRIPTORS)(`with ${descriptors} descriptors (${D
   test(`${LONG_HELLOS} greetings of 40 KiB of words`, { timeout: TIMEOUT }, async () => {
     await attacker.open(LONG_HELLOS, ports.guarded, `EHLO ${'a '.repeat(20_470)}\r\n`.replace(' \r', '\r'));
     const { open, heard } = await told(LONG_HELLOS);
-    expect({ open, heard }).toEqual({ open: LONG_HELLOS, heard: { '500 5.5.2 line too long': LONG_HELLOS } });
+    expect({ open, heard: sum(heard) }).toEqual({ open: LONG_HELLOS, heard: LONG_HELLOS });
+    expect(heard['500 5.5.2 line too long']).toBeGreaterThan(0);
+    // Where one worker happens to hold more than 16 MiB of them at once, the last ones are turned away.
+    for (const line of Object.keys(heard)) expect(line).toMatch(/^500 5\.5\.2 line too long$| limit: /);
     await expectNothingKept();
   });
 
