@@ -28,6 +28,7 @@ export const PROTOCOL: WasmTarget = {
   sources: [
     'filter/protocol',
     'filter/contract.ts',
+    'filter/filter-state.ts',
     'test/runners/protocol-exports.as.ts',
     'asconfig.json',
     'package-lock.json',

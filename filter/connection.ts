@@ -1,5 +1,5 @@
 import { Route } from './contract';
-import { attempts, connectFailure, isAtFallback, pointAt, pointAtAddress, pointAtFallback } from './envoy-route';
+import { attempts, connectFailure, isAtFallback, pointAt, pointAtAddress } from './envoy-route';
 import { askForExchange, tellRejection, tokenAnswerAtHand } from './helper';
 import {
   Action,
@@ -12,6 +12,7 @@ import {
   now,
   readBuffer,
   replaceBuffer,
+  setFilterState,
 } from './host/host';
 import { FAREWELL, HELD_BY_RIGHT, HELD_BY_VM } from './limits';
 import { Listener } from './listener';
@@ -58,9 +59,10 @@ export class Connection {
 
   /** The app is here. Without a kept route it waits, with Envoy's connection to the server. */
   onNewConnection(): Action {
-    const kept = this.listener.keptRoute;
+    const time = now();
+    const kept = this.listener.keptRoute(time);
     if (kept == null) return vm.waitForRoute(this) ? Action.pause : Action.go;
-    this.use(kept);
+    this.use(kept, time);
     vm.begun(this);
     return Action.go;
   }
@@ -69,7 +71,7 @@ export class Connection {
   onRoute(route: Route): void {
     if (this.finished) return;
     actOn(this.context);
-    this.use(route);
+    this.use(route, now());
     this.takeEarlyData();
     continueDownstream();
     vm.begun(this);
@@ -77,7 +79,7 @@ export class Connection {
 
   /** The route could not even be asked for. */
   onNoRoute(route: Route): void {
-    this.use(route);
+    this.use(route, now());
   }
 
   onAppData(length: i32, end: bool): Action {
@@ -86,8 +88,14 @@ export class Connection {
     if (end) this.appEnded = true;
     // Without a route the bytes stay with Envoy, which stops reading when there are many.
     if (machine == null) return Action.pause;
-    this.takeAppData(machine, length);
-    return this.afterAppEvent(machine);
+    this.hearApp(machine, length > 0 ? readBuffer(Buffer.downstream, length) : new Bytes());
+    if (machine.phase == Phase.over) {
+      replaceBuffer(Buffer.downstream, length, machine.toServer);
+      this.settle(machine);
+      return Action.go;
+    }
+    this.afterEvent(machine, length);
+    return Action.pause;
   }
 
   onServerData(length: i32, end: bool): void {
@@ -95,13 +103,13 @@ export class Connection {
     if (machine == null || (length == 0 && !end)) return;
     if (!this.connected) this.onFirstBytes(machine);
     if (vm.held + length > HELD_BY_VM && machine.heldBytes + length > HELD_BY_RIGHT) machine.overload();
-    vm.willRead(length);
-    if (length > 0) machine.fromServer(readBuffer(Buffer.upstream, length));
+    const bytes = length > 0 ? readBuffer(Buffer.upstream, length) : new Bytes();
+    if (length > 0) machine.fromServer(bytes);
     this.countHeld(machine.heldBytes);
     // Before the end is looked at: a refused token must be told even where the server closes.
     this.ask(machine);
     if (end) machine.serverEnd();
-    replaceBuffer(Buffer.upstream, length, machine.toApp);
+    if (!machine.toApp.same(bytes)) replaceBuffer(Buffer.upstream, length, machine.toApp);
     machine.toApp.clear();
     this.afterEvent(machine);
   }
@@ -146,7 +154,7 @@ export class Connection {
     if (route == null || this.connected) return;
     actOn(this.context);
     if (!route.relay && pointAtAddress(route, 1)) vm.watchAttempts(this);
-    else pointAtFallback(this.listener.protocol);
+    else setFilterState(this.listener.fallback);
   }
 
   /** Two addresses: true once the second one's attempt has begun, or there is nothing left to see. */
@@ -154,18 +162,18 @@ export class Connection {
     if (this.connected || this.route == null) return true;
     actOn(this.context);
     if (attempts() < 2) return false;
-    pointAtFallback(this.listener.protocol);
+    setFilterState(this.listener.fallback);
     return true;
   }
 
   // Inside.
 
-  private use(route: Route): void {
+  private use(route: Route, time: u64): void {
     const machine = machineFor(this.listener.protocol, route.terms);
     this.route = route;
     this.machine = machine;
     this.loginPending = route.terms.login != Login.none;
-    this.startClock(route.deadlineMs);
+    this.startClock(route.deadlineMs, time);
     if (route.failure != Failure.none) this.turnAway(machine, route.failure, route.failureText);
     else if (this.listener.open > route.limit) this.turnAway(machine, Failure.limit, 'too many connections');
     else if (!pointAt(route)) this.turnAway(machine, Failure.internal, 'Envoy did not take the route');
@@ -174,11 +182,14 @@ export class Connection {
   /** Bytes that came before the route must not be in Envoy's buffer when it goes on: they would reach the server. */
   private takeEarlyData(): void {
     const machine = this.machine;
-    if (machine != null) this.takeAppData(machine, ALL);
+    const bytes = readBuffer(Buffer.downstream, ALL);
+    if (machine == null || (bytes.length == 0 && !this.appEnded)) return;
+    replaceBuffer(Buffer.downstream, bytes.length, new Bytes());
+    this.hearApp(machine, bytes);
   }
 
   private turnAway(machine: Machine, failure: Failure, text: string): void {
-    pointAtFallback(this.listener.protocol);
+    setFilterState(this.listener.fallback);
     this.connected = true;
     machine.fallback(failure, text);
     this.onFailure(machine);
@@ -194,11 +205,8 @@ export class Connection {
     else machine.fallback(Failure.connect, connectText(route));
   }
 
-  private takeAppData(machine: Machine, length: i32): void {
-    const bytes = length > 0 ? readBuffer(Buffer.downstream, length) : new Bytes();
+  private hearApp(machine: Machine, bytes: Bytes): void {
     if (bytes.length == 0 && !this.appEnded) return;
-    vm.willRead(bytes.length);
-    replaceBuffer(Buffer.downstream, bytes.length, new Bytes());
     machine.fromApp(bytes, this.appEnded);
     this.ask(machine);
     this.countHeld(machine.heldBytes);
@@ -232,20 +240,14 @@ export class Connection {
     this.held = bytes;
   }
 
-  private afterAppEvent(machine: Machine): Action {
-    if (machine.phase == Phase.over) {
-      replaceBuffer(Buffer.downstream, 0, machine.toServer);
-      this.settle(machine);
-      return Action.go;
-    }
-    this.afterEvent(machine);
-    return Action.pause;
-  }
-
-  /** Sends what the machine has for the server. False: it could not be sent, for the app has not spoken yet. */
-  private afterEvent(machine: Machine): bool {
+  /**
+   * Sends what the machine has for the server, in place of the `taken` bytes that the app has sent. False: it could not be sent, for the
+   * app has not spoken yet.
+   */
+  private afterEvent(machine: Machine, taken: i32 = 0): bool {
     const toServer = machine.toServer;
-    const sent = toServer.length == 0 || replaceBuffer(Buffer.downstream, 0, toServer);
+    const nothing = toServer.length == 0 && taken == 0;
+    const sent = nothing || replaceBuffer(Buffer.downstream, taken, toServer);
     const goesOn = sent && (toServer.length > 0 || (machine.phase == Phase.over && this.appEnded));
     this.settle(machine);
     if (goesOn) continueDownstream();
@@ -301,8 +303,8 @@ export class Connection {
     this.route = null;
   }
 
-  private startClock(milliseconds: i32): void {
-    this.deadline = now() + <u64>milliseconds * MILLISECOND;
+  private startClock(milliseconds: i32, time: u64 = now()): void {
+    this.deadline = time + <u64>milliseconds * MILLISECOND;
     if (this.watched) return;
     this.watched = true;
     vm.watch(this);

@@ -1,4 +1,5 @@
 // The bodies of docs/contract.md, read and written. Pure: no host calls here.
+import { EnvoyRoute } from './filter-state';
 import { decode, encode } from './protocol/base64';
 import { Bytes } from './protocol/bytes';
 import { Failure, failureOf } from './protocol/failure';
@@ -122,6 +123,8 @@ export class Route {
   /** There is no way: the reason, for the app. */
   failure: Failure = Failure.none;
   failureText: string = '';
+  /** What Envoy is told, once a connection has gone this way. */
+  envoy: EnvoyRoute | null = null;
 
   get tls(): bool {
     return this.sni.length > 0 || this.san.length > 0;

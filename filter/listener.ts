@@ -1,5 +1,6 @@
 import { Connection } from './connection';
 import { Route } from './contract';
+import { fallbackOf } from './filter-state';
 import { now } from './host/host';
 import { Bytes } from './protocol/bytes';
 import { isProtocol } from './protocol/protocols';
@@ -11,6 +12,8 @@ export class Listener {
   /** `<protocol>:<opaque>` (docs/contract.md); empty until configured. */
   id: Bytes = new Bytes();
   protocol: Bytes = new Bytes();
+  /** The filter state that leads a connection to the fallback. */
+  fallback: Bytes = new Bytes();
   /** Connections of this worker that are open. */
   open: i32 = 0;
   /** Connections that wait for the answer that is under way. */
@@ -27,13 +30,15 @@ export class Listener {
   configure(id: Bytes): bool {
     const colon = id.indexOf(0x3a);
     this.protocol = id.slice(0, colon);
+    this.fallback = fallbackOf(this.protocol);
     this.id = id;
     return colon > 0 && colon + 1 < id.length && isProtocol(this.protocol);
   }
 
-  get keptRoute(): Route | null {
+  /** The route that is kept at this time (nanoseconds since 1970). */
+  keptRoute(time: u64): Route | null {
     const kept = this.kept;
-    if (kept == null || now() < this.keptUntil) return kept;
+    if (kept == null || time < this.keptUntil) return kept;
     this.kept = null;
     return null;
   }

@@ -2,15 +2,7 @@ import { Connection } from './connection';
 import { Fields, Route } from './contract';
 import { askForChanges, askForRoute, changesAtHand, routeAtHand } from './helper';
 import { actOn, dequeue, enqueue, Level, log, now, registerQueue, setTick, vmNumber } from './host/host';
-import {
-  CLOSED_AT_ONCE,
-  POLL_LEAST,
-  POLL_WAIT_FIRST,
-  POLL_WAIT_LAST,
-  READ_BEFORE_COLLECTION,
-  TICK,
-  TICK_SOON,
-} from './limits';
+import { CLOSED_AT_ONCE, POLL_LEAST, POLL_WAIT_FIRST, POLL_WAIT_LAST, TICK, TICK_SOON } from './limits';
 import { Listener } from './listener';
 import { tellMemory } from './metrics';
 import { Bytes } from './protocol/bytes';
@@ -33,7 +25,6 @@ export class Vm {
   private readonly calls: Table<Listener> = new Table<Listener>();
   /** Connections that wait for a token, by the call's token. */
   private readonly tokenCalls: Table<Connection> = new Table<Connection>();
-  private readSince: i32 = 0;
   private chief: u32 = 0;
   /** 0 until the first connection: the main thread's VM has none, and needs neither queue nor poll. */
   private number: u32 = 0;
@@ -53,14 +44,6 @@ export class Vm {
   /** When to poll again; 0: a poll is under way, or none is wanted. */
   private pollAt: u64 = 0;
   private pollWait: i32 = POLL_WAIT_FIRST;
-
-  /** Bytes are about to be read: what earlier ones left behind must not pile up. */
-  willRead(length: i32): void {
-    this.readSince += length;
-    if (this.readSince < READ_BEFORE_COLLECTION) return;
-    this.readSince = 0;
-    __collect();
-  }
 
   // Contexts come and go.
 

@@ -24,7 +24,7 @@ import {
   proxy_set_tick_period_milliseconds,
 } from '@gcoredev/proxy-wasm-sdk-as/assembly/imports';
 import { Bytes } from '../protocol/bytes';
-import { release } from './memory';
+import { collectWhenDue, leftBehind, release } from './memory';
 
 const OK: u32 = 0;
 const CAS_MISMATCH: u32 = 8;
@@ -60,15 +60,22 @@ const outNumber: usize = memory.data(sizeof<u64>(), 8);
 /** The context that calls act on: the callback's own, until `actOn` changes it. */
 let acting: u32 = 0;
 
+/** Callbacks that run, one inside the other. */
+let depth: i32 = 0;
+
 /** At the start of a callback, which the host can nest into another; what it returns belongs into `leave`. */
 export function enter(context: u32): u32 {
   const before = acting;
   acting = context;
+  depth += 1;
   return before;
 }
 
+/** At the very end of a callback: objects that nothing but its variables hold may be gone afterwards. */
 export function leave(before: u32): void {
   acting = before;
+  depth -= 1;
+  if (depth == 0) collectWhenDue();
 }
 
 /** The context acted on before. */
@@ -122,16 +129,14 @@ export function setProperty(path: Bytes, value: Bytes): bool {
   return proxy_set_property(path.address, path.length, value.address, value.length) == OK;
 }
 
-/** Envoy's foreign function `set_envoy_filter_state`; its argument is a protobuf message {1: path, 2: value}. */
-export function setFilterState(key: Bytes, value: Bytes): bool {
-  const name = Bytes.of('set_envoy_filter_state');
-  const message = new Bytes();
-  protobufField(message, 0x0a, key);
-  protobufField(message, 0x12, value);
+const SET_FILTER_STATE: Bytes = Bytes.of('set_envoy_filter_state');
+
+/** Envoy's foreign function; `message` is its argument (filter-state.ts). */
+export function setFilterState(message: Bytes): bool {
   clearOut();
   const status = proxy_call_foreign_function(
-    name.address,
-    name.length,
+    SET_FILTER_STATE.address,
+    SET_FILTER_STATE.length,
     message.address,
     message.length,
     outAddress,
@@ -139,13 +144,6 @@ export function setFilterState(key: Bytes, value: Bytes): bool {
   );
   release(load<usize>(outAddress));
   return status == OK;
-}
-
-function protobufField(message: Bytes, tag: i32, value: Bytes): void {
-  message.push(tag);
-  let length = value.length;
-  for (; length >= 0x80; length >>= 7) message.push((length & 0x7f) | 0x80);
-  message.push(length).append(value);
 }
 
 /** An HTTP request to a cluster; the token that comes with the answer, or -1. */
@@ -239,9 +237,10 @@ export function registerQueue(name: Bytes): i64 {
   return status == OK ? <i64>load<u32>(outNumber) : -1;
 }
 
+const ITEM: Bytes = Bytes.of('.');
+
 export function enqueue(token: u32): bool {
-  const item = Bytes.of('.');
-  return proxy_enqueue_shared_queue(token, item.address, item.length) == OK;
+  return proxy_enqueue_shared_queue(token, ITEM.address, ITEM.length) == OK;
 }
 
 export function dequeue(token: u32): void {
@@ -288,6 +287,7 @@ function taken(status: u32): Bytes {
   const bytes = new Bytes();
   const address = load<usize>(outAddress);
   if (status == OK && address != 0) bytes.appendMemory(address, <i32>load<usize>(outLength));
+  leftBehind(bytes.length);
   release(address);
   return bytes;
 }

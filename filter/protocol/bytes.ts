@@ -1,3 +1,9 @@
+/** Of every empty run; there is no byte in it that could be changed. */
+const NO_DATA: ArrayBuffer = new ArrayBuffer(0);
+
+/** What stands in it is forgotten, but the memory of a short run is used again. */
+const SHORT: i32 = 512;
+
 /**
  * A run of bytes that grows at its end and shrinks at its front.
  *
@@ -5,7 +11,7 @@
  * instead, and one throw ends every session of the VM.
  */
 export class Bytes {
-  private data: ArrayBuffer = new ArrayBuffer(0);
+  private data: ArrayBuffer = NO_DATA;
   private start: i32 = 0;
   private end: i32 = 0;
 
@@ -77,9 +83,9 @@ export class Bytes {
     if (this.start == this.end) this.clear();
   }
 
-  /** Forgets the bytes and their memory. */
+  /** Forgets the bytes, and the memory of more than a few. */
   clear(): void {
-    this.data = new ArrayBuffer(0);
+    if (this.data.byteLength > SHORT) this.data = NO_DATA;
     this.start = 0;
     this.end = 0;
   }
