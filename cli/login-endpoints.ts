@@ -1,5 +1,6 @@
 import * as oauth from 'oauth4webapi';
 import { isSafeUrl, type TokenService } from '../sidecar-auth/destination/token-service.ts';
+import { withTenant } from '../sidecar-auth/token/endpoint.ts';
 import { boundedText } from '../sidecar-auth/token/request.ts';
 import { StartFailure } from './start-failure.ts';
 
@@ -12,18 +13,21 @@ const METADATA = {
 /**
  * Where consent is asked for: as the destination says, else as the metadata of its `issuer` say (OpenID Connect Discovery 1.0).
  * @throws StartFailure
+ * @throws Failure token where the tenant does not fit
  */
 export async function consentEndpoint(
   service: TokenService,
   kind: keyof typeof METADATA,
+  tenant: string | undefined,
   fetch: typeof globalThis.fetch,
 ): Promise<string> {
   const own = service[kind];
-  if (own !== undefined) return own;
+  if (own !== undefined) return withTenant(own, tenant);
   if (service.issuer === undefined) throw new StartFailure(`the destination needs ${kind} or issuer`);
-  const found = (await metadata(new URL(service.issuer), fetch))[METADATA[kind]];
-  if (found === undefined) throw new StartFailure(`${service.issuer} has no ${METADATA[kind]}`);
-  if (!isSafeUrl(found)) throw new StartFailure(`the ${METADATA[kind]} of ${service.issuer} is not an https URL`);
+  const issuer = withTenant(service.issuer, tenant);
+  const found = (await metadata(new URL(issuer), fetch))[METADATA[kind]];
+  if (found === undefined) throw new StartFailure(`${issuer} has no ${METADATA[kind]}`);
+  if (!isSafeUrl(found)) throw new StartFailure(`the ${METADATA[kind]} of ${issuer} is not an https URL`);
   return found;
 }
 

@@ -41,7 +41,7 @@ export async function login({ configFile, destination: name, device, say }: Logi
     const owner = ownerOf(name, service, user, tenants);
     const consent = consentFor(config, service, user, tenants.tokenServiceTenant, say);
     const kind = device ? 'deviceAuthorizationURL' : 'authorizationURL';
-    const endpoint = await consentEndpoint(service, kind, consent.fetch);
+    const endpoint = await consentEndpoint(service, kind, tenants.tokenServiceTenant, consent.fetch);
     const grants = await openGrants(config.grants);
     const tokens = await (device ? consentByDevice(consent, endpoint) : consentByBrowser(consent, endpoint));
     if (tokens.refreshToken === undefined) throw new StartFailure(NO_REFRESH_TOKEN);

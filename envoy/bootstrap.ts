@@ -30,6 +30,8 @@ export function bootstrap({ runDir, caFile, connectTimeoutSeconds = 5 }: Bootstr
       clusters: [
         directCluster(connectTimeoutSeconds),
         directTlsCluster(connectTimeoutSeconds, caFile),
+        directCluster(connectTimeoutSeconds, true),
+        directTlsCluster(connectTimeoutSeconds, caFile, true),
         relayCluster(files.relaySocket),
         helperCluster(files.helperSocket),
         ...fallbackClusters(runDir),

@@ -1,4 +1,10 @@
-import { BUFFER_OCTETS, HELPER_IDLE_SECONDS, KEEPALIVE_SECONDS, MAX_CLUSTER_CONNECTIONS } from './limits.ts';
+import {
+  BUFFER_OCTETS,
+  HELPER_IDLE_SECONDS,
+  KEEPALIVE_SECONDS,
+  MAX_CLUSTER_CONNECTIONS,
+  PRECONNECT_RATIO,
+} from './limits.ts';
 
 const TYPE = 'type.googleapis.com/envoy';
 
@@ -6,24 +12,27 @@ const TYPE = 'type.googleapis.com/envoy';
 const LOCAL_CONNECT_TIMEOUT = '1s';
 
 /** ORIGINAL_DST: the filter sets the address in the connection's filter state; there is no cluster per destination. */
-export function directCluster(connectTimeoutSeconds: number): object {
+export function directCluster(connectTimeoutSeconds: number, preconnect = false): object {
   return {
-    name: 'postern-direct',
+    name: `postern-direct${preconnect ? '-preconnect' : ''}`,
     type: 'ORIGINAL_DST',
     lb_policy: 'CLUSTER_PROVIDED',
     connect_timeout: `${connectTimeoutSeconds}s`,
-    // In a shared pool one failed connect fails every session that waits for the same host.
-    connection_pool_per_downstream_connection: true,
+    ...(preconnect
+      ? // Half as many again as are in use, and so at least one: a session finds TCP, TLS and greeting done.
+        { preconnect_policy: { per_upstream_preconnect_ratio: PRECONNECT_RATIO } }
+      : // In a shared pool one failed connect fails every session that waits for the same host.
+        { connection_pool_per_downstream_connection: true }),
     upstream_connection_options: { tcp_keepalive: { keepalive_time: KEEPALIVE_SECONDS } },
     ...limits(),
   };
 }
 
 /** The same with implicit TLS. */
-export function directTlsCluster(connectTimeoutSeconds: number, caFile: string): object {
+export function directTlsCluster(connectTimeoutSeconds: number, caFile: string, preconnect = false): object {
   return {
-    ...directCluster(connectTimeoutSeconds),
-    name: 'postern-direct-tls',
+    ...directCluster(connectTimeoutSeconds, preconnect),
+    name: `postern-direct-tls${preconnect ? '-preconnect' : ''}`,
     transport_socket: {
       name: 'envoy.transport_sockets.tls',
       typed_config: {

@@ -25,6 +25,12 @@ export const BUFFER_OCTETS = 256 * 1024;
  */
 export const CONNECT_ATTEMPTS = 5;
 
+/**
+ * Connections to a server with `mail.<protocol>.preconnect`, in relation to those in use (Envoy allows 1 to 3). Servers count connections that have
+ * not logged in, and end them after 30 s to 5 minutes: no more than one or two may stand idle for a few busy ones.
+ */
+export const PRECONNECT_RATIO = 1.5;
+
 /** Seconds without a byte in either direction until a session ends. */
 export const IDLE_SECONDS = 7_200;
 

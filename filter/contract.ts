@@ -114,6 +114,8 @@ export class Route {
   sni: Bytes = new Bytes();
   san: Bytes = new Bytes();
   terms: Terms = new Terms();
+  /** Envoy keeps connections to the server ready. */
+  preconnect: bool = false;
   deadlineMs: i32 = 30000;
   /** Connections of the listener that this worker may hold. */
   limit: i32 = 1;
@@ -158,6 +160,7 @@ function completeRoute(fields: Fields): Route {
   route.addresses = firstTwo(fields.values('address'));
   route.sni = fields.value('sni');
   route.san = fields.value('san');
+  route.preconnect = fields.value('preconnect').equals('yes');
   route.deadlineMs = fields.number('deadline');
   route.limit = fields.number('limit');
   route.keepSeconds = fields.number('keep');
@@ -220,6 +223,7 @@ function termsFrom(fields: Fields): Terms {
   terms.credentials = credentialsFrom(fields);
   terms.brings = bringsOf(fields);
   if (fields.has('mechanisms')) terms.mechanisms = wordsOf(fields.value('mechanisms'));
+  terms.remembers = !fields.value('capabilities').equals('asked');
   terms.hello = fields.value('hello');
   terms.preauth = fields.value('greeting').equals('preauth');
   if (fields.has('app.user')) {

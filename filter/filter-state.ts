@@ -32,7 +32,8 @@ function nameOf(route: Route): Bytes | null {
 
 function clusterOf(route: Route): string {
   if (route.relay) return 'postern-relay';
-  return route.tls ? 'postern-direct-tls' : 'postern-direct';
+  const cluster = route.tls ? 'postern-direct-tls' : 'postern-direct';
+  return route.preconnect ? `${cluster}-preconnect` : cluster;
 }
 
 /** Leads a connection to the fallback. */

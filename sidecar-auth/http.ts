@@ -1,7 +1,7 @@
 import { type LookupOptions, lookup } from 'node:dns';
 import type { LookupFunction } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { EnvHttpProxyAgent, fetch as undiciFetch } from 'undici';
+import { Agent, EnvHttpProxyAgent, fetch as undiciFetch } from 'undici';
 import { Failure } from './failure.ts';
 
 /**
@@ -33,21 +33,21 @@ export interface FetchOptions {
 
 /**
  * A fetch of its own connections: 5 s to connect, 10 s for headers and between parts of a body, 15 s in all.
- * HTTPS_PROXY, HTTP_PROXY and NO_PROXY hold, as they are set when this is called. Redirects are not followed: they
- * would carry the request's secrets to another host.
+ * HTTPS_PROXY, HTTP_PROXY and NO_PROXY hold, as they are set when this is called, but never for this machine: a proxy
+ * would get the secrets of plain HTTP. Redirects are not followed: they would carry the request's secrets to another host.
  * @throws Error where a proxy's variable is not a URL
  */
 export function createFetch({ ca, cert, key }: FetchOptions = {}): typeof fetch {
   const trust = { timeout: CONNECT_MS, lookup: lookupLocalhost, ...(ca !== undefined && { ca }) };
   const tls = { ...trust, ...(cert !== undefined && { cert }), ...(key !== undefined && { key }) };
   const limits = { headersTimeout: READ_MS, bodyTimeout: READ_MS };
+  const direct = new Agent({ ...limits, connect: tls });
   // To the proxy itself the client certificate is not shown.
-  const dispatcher = proxied(
-    () => new EnvHttpProxyAgent({ ...limits, connect: tls, requestTls: tls, proxyTls: trust }),
-  );
+  const elsewhere = proxied(() => new EnvHttpProxyAgent({ ...limits, connect: tls, requestTls: tls, proxyTls: trust }));
   const limited = (input: string | URL, init: RequestInit = {}) => {
     const late = AbortSignal.timeout(REQUEST_MS);
     const signal = init.signal ? AbortSignal.any([init.signal, late]) : late;
+    const dispatcher = isThisMachine(new URL(input)) ? direct : elsewhere;
     return undiciFetch(input, { redirect: 'manual', ...init, signal, dispatcher } as Parameters<typeof undiciFetch>[1]);
   };
   return limited as unknown as typeof fetch;
@@ -59,6 +59,11 @@ export function createFetch({ ca, cert, key }: FetchOptions = {}): typeof fetch 
  */
 const lookupLocalhost: LookupFunction = (name, options: LookupOptions, callback) =>
   lookup(name.endsWith('.localhost') ? 'localhost' : name, options, callback as never);
+
+/** RFC 6761 section 6.3, RFC 1122 section 3.2.1.3 (g), RFC 4291 section 2.5.3; the URL parser has written IP addresses in their one form. */
+function isThisMachine({ hostname }: URL): boolean {
+  return /^(127(\.\d+){3}|\[::1\]|([^.]+\.)*localhost\.?)$/.test(hostname);
+}
 
 /**
  * A service's address from a configuration: https, or http to this machine (for tests and demos), for secrets travel

@@ -17,7 +17,7 @@ import { Question } from './question';
 import { Bearer } from './sasl/bearer';
 import { Credentials, isRepeated } from './sasl/credentials';
 import { SaslServer, SaslState } from './sasl/server';
-import { Login, Terms } from './terms';
+import { Login, ServerCapability, Terms } from './terms';
 
 /** In the order in which a connection goes through them. */
 export enum Phase {
@@ -236,6 +236,8 @@ export abstract class Machine {
     const nothingOutstanding = this.phase == Phase.ready || this.phase == Phase.asking;
     this.failure = failure;
     this.failureText = text;
+    // The server may have changed since.
+    if (!this.loggedIn) this.terms.remembered = null;
     // Nobody will read it any more, and the error may have to wait for its carrier.
     this.app.clear();
     this.phase = Phase.doomed;
@@ -317,6 +319,11 @@ export abstract class Machine {
       this.refuseApp(`log in first: ${this.demand}`);
     } else if (this.loggedIn) this.handOver();
     else this.startLogin();
+  }
+
+  /** What the server can do, told by this very server or by its last connection that got to a login. */
+  protected remember(capability: ServerCapability): void {
+    if (this.terms.remembers) this.terms.remembered = capability;
   }
 
   /** After the real login: answer the app's own one, or let its held command go. */

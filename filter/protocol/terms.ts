@@ -13,6 +13,9 @@ export enum Login {
   exchange,
 }
 
+/** What a server can do, as one of the protocols reads it. */
+export class ServerCapability {}
+
 /**
  * What one connection is held to: the login at the server and what the app must present. From sidecar-auth
  * (docs/contract.md, POST /v1/sessions).
@@ -27,6 +30,10 @@ export class Terms {
   brings: string = '';
   /** The only mechanisms that may be used at the server, or null where the destination doesn't care. */
   mechanisms: Bytes[] | null = null;
+  /** The server answers alike on every connection, before the login: what led to a login once is not asked for again. */
+  remembers: bool = true;
+  /** What led to the last login by these terms, which many connections share. */
+  remembered: ServerCapability | null = null;
   /** The name for an EHLO of our own. */
   hello: Bytes = new Bytes();
   /** The relay of sidecar-auth answers first, and may say an error of its own in place of a greeting. */

@@ -2,6 +2,7 @@ import type { DestinationDraft } from '../destination/destination.ts';
 import type { MainDraft, Reading } from './config.ts';
 import type { ListenerDraft } from './listener.ts';
 import type { Mistake } from './mistakes.ts';
+import { serviceOnly } from './service.ts';
 
 /** FILE, whole or as far as it could be read. */
 type Compared = Omit<MainDraft, 'unread'> & Partial<Pick<MainDraft, 'unread'>>;
@@ -74,7 +75,8 @@ function misplaced(
   const own = byName(known).get(name ?? '')?.protocol;
   if (protocol && own && protocol !== own) mistake('protocol', `must be ${own}, as "${name}" says`);
   if (main.unread?.destinations) return found;
-  if (service && main.services.length === 0) mistake(Object.keys(service)[0] ?? '', 'needs destinations.services');
+  const [first] = serviceOnly(service);
+  if (first !== undefined && main.services.length === 0) mistake(first, 'needs destinations.services');
   const instance = service?.instance;
   if (instance !== undefined && main.services.length > 0 && !main.services.some((one) => one.name === instance)) {
     mistake('instance', `"${instance}" is not among ${main.services.map((one) => one.name).join(', ')}`);

@@ -14,7 +14,10 @@ export type GrantPlace =
   /** `chosen`: FILE names it, so that it must be usable from the start on. */
   { kind: 'directory'; path: string; chosen?: boolean } | { kind: 'secret'; namespace: string; name: string };
 
-/** Which destination of the Destination service a listener means, and what asking for it takes. */
+/**
+ * Which destination of the Destination service a listener means, and what asking for tokens takes: that holds for destinations in
+ * files, too (see serviceOnly).
+ */
 export interface ServiceReference {
   instance?: string;
   /** The subscriber's subdomain. */
@@ -27,6 +30,13 @@ export interface ServiceReference {
   /** X-redirect-uri and X-code-verifier, for authorization codes. */
   redirectUri?: string;
   codeVerifier?: string;
+}
+
+const SERVICE_ONLY = ['instance', 'tenant', 'level', 'fragment', 'chain'] as const;
+
+/** The keys of a reference that say what only the Destination service can know. */
+export function serviceOnly(reference: ServiceReference | undefined): string[] {
+  return SERVICE_ONLY.filter((key) => reference?.[key] !== undefined);
 }
 
 const LEVELS = ['subaccount', 'instance', 'provider_subaccount', 'provider_instance'] as const;
@@ -63,7 +73,7 @@ function defaultGrants(): string {
   return join(process.env.XDG_STATE_HOME || join(homedir(), '.local', 'state'), 'postern', 'grants');
 }
 
-/** The keys of a listener that are for the Destination service; `undefined` where there are none. */
+/** The keys of a listener that are for the Destination service and for token services; `undefined` where there are none. */
 export function readReference(section: Section): ServiceReference | undefined {
   const instance = section.text('instance');
   const tenant = readTenant(section);

@@ -25,7 +25,7 @@ export function readAnswer(text: string): Answer {
 /** What the service says about a refusal: its `ErrorMessage`, cleaned, without the secrets that it was sent. */
 export function errorMessage(text: string, secrets: string[]): string {
   const { ErrorMessage: message } = parsed(text);
-  return typeof message === 'string' ? clean(withoutSecrets(message, secrets), TEXT_LIMIT) : '';
+  return isText(message) ? clean(withoutSecrets(message, secrets), TEXT_LIMIT) : '';
 }
 
 /**
@@ -35,7 +35,7 @@ export function errorMessage(text: string, secrets: string[]): string {
  */
 export function tokensOf({ authTokens }: Answer, secrets: string[]): IssuedTokens {
   const bearer = authTokens.find(
-    ({ type, value }) => /^bearer$/i.test(String(type)) && typeof value === 'string' && value !== '',
+    ({ type, value }) => isText(type) && /^bearer$/i.test(type) && isText(value) && value !== '',
   );
   if (!bearer) throw missing(authTokens, secrets);
   const accessToken = String(bearer.value);
@@ -46,19 +46,19 @@ export function tokensOf({ authTokens }: Answer, secrets: string[]): IssuedToken
   return {
     accessToken,
     expiresAt: Date.now() + lifetime(bearer.expires_in) * 1000,
-    ...(typeof refreshToken === 'string' && refreshToken !== '' && { refreshToken }),
+    ...(isText(refreshToken) && refreshToken !== '' && { refreshToken }),
   };
 }
 
 /** Seconds; the service writes them as a text. */
 function lifetime(value: unknown): number {
-  const seconds = typeof value === 'number' || /^\d+$/.test(String(value)) ? Number(value) : Number.NaN;
+  const seconds = typeof value === 'number' || (isText(value) && /^\d+$/.test(value)) ? Number(value) : Number.NaN;
   return Number.isFinite(seconds) && seconds >= 0 ? Math.min(seconds, LONGEST_LIFETIME_S) : UNKNOWN_LIFETIME_S;
 }
 
 function missing(authTokens: Record<string, unknown>[], secrets: string[]): Failure {
-  const error = authTokens.map((token) => token.error).find((text) => typeof text === 'string' && text !== '');
-  if (typeof error !== 'string') return new Failure('token', 'the Destination service gave no token');
+  const error = authTokens.map((token) => token.error).find((text) => isText(text) && text !== '');
+  if (!isText(error)) return new Failure('token', 'the Destination service gave no token');
   const text = `the Destination service got no token: ${clean(withoutSecrets(error, secrets), TEXT_LIMIT)}`;
   return /\binvalid_grant\b/.test(error)
     ? new InvalidGrant('token', text, { retry: false })
@@ -72,6 +72,11 @@ function parsed(text: string): Record<string, unknown> {
   } catch {
     return {}; // the parser's own error quotes the text
   }
+}
+
+/** An object may have a toString of its own, which throws. */
+function isText(value: unknown): value is string {
+  return typeof value === 'string';
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -5,7 +5,7 @@ import { Failure } from '../failure.ts';
 import type { TokenCache } from '../token/cache.ts';
 import { tokenEndpoint } from '../token/endpoint.ts';
 import { follow, tokenClient } from '../token/file-issuer.ts';
-import type { GrantOwner, Grants, GrantTokens } from '../token/grants/grants.ts';
+import type { GrantOwner, Grants, Kept } from '../token/grants/grants.ts';
 import type { AccessToken, TokenIssuer } from '../token/issuer.ts';
 import type { IssuedTokens } from '../token/request.ts';
 import { tokensOf } from './answer.ts';
@@ -77,16 +77,20 @@ class Flows {
   }
 
   /** What follows the last tokens of a presented refresh token or code. */
-  async #next(last: GrantTokens | undefined, presented: string): Promise<IssuedTokens> {
+  async #next(last: Kept | undefined, presented: string): Promise<IssuedTokens> {
     if (this.#login.grant === 'refresh_token') {
       const refreshToken = last?.refreshToken ?? presented;
       return follow(last, await this.#service({ refreshToken }, [refreshToken]), presented);
     }
-    if (!last) return await this.#service({ code: presented }, [presented]);
-    if (last.refreshToken !== undefined && !this.#unreachable)
-      return follow(last, await this.#refresh(last.refreshToken));
-    if (this.#deps.grants.isGood(last)) return last; // nothing newer can be had
-    throw new Failure('token', last.refreshToken === undefined ? SPENT : UNREACHABLE, { retry: false });
+    if (!last) return await this.#redeem(presented);
+    if (last.refreshToken !== undefined) return follow(last, await this.#refresh(last.refreshToken));
+    throw new Failure('token', this.#unreachable ? UNREACHABLE : SPENT, { retry: false });
+  }
+
+  /** Without the refresh token where nobody could use it: then the access token is what must be kept. */
+  async #redeem(code: string): Promise<IssuedTokens> {
+    const { refreshToken, ...access } = await this.#service({ code }, [code]);
+    return { ...access, ...(refreshToken !== undefined && !this.#unreachable && { refreshToken }) };
   }
 
   /** The service does not renew what it got for a code, so the token service is asked itself. */

@@ -29,11 +29,13 @@ export interface Found {
   destination: Destination;
   /** Absent where the destination has no tokens. */
   issuer?: TokenIssuer;
+  /** Date.now() from which on the service is asked again. */
+  until: number;
 }
 
 /** What the service said: a destination, or that it has none. */
 interface Answered {
-  found: Found | undefined;
+  found: Omit<Found, 'until'> | undefined;
   configuration?: Record<string, unknown>;
 }
 
@@ -83,7 +85,7 @@ export class DestinationService {
 
   /**
    * The destination, kept for 2 minutes, and longer while the service is down or slow; undefined: the service has none
-   * of this name. The same object comes as long as the destination's properties stay the same.
+   * of this name. The same `destination` comes as long as its properties stay the same.
    * @param otherwise whether the caller knows what to do in an outage: then it does not wait in one for long
    * @throws Failure unknown_destination (the destination or the request is wrong), token (no token for the service);
    *   Outage where the service is down and has never answered
@@ -168,9 +170,9 @@ function canStand({ outcome }: Kept, otherwise: boolean): boolean {
   return 'failure' in outcome ? otherwise && outcome.failure instanceof Outage : outcome.found !== undefined;
 }
 
-function told({ outcome }: Kept): Found | undefined {
+function told({ outcome, until }: Kept): Found | undefined {
   if ('failure' in outcome) throw outcome.failure;
-  return outcome.found;
+  return outcome.found && { ...outcome.found, until };
 }
 
 function readDestination(configuration: Record<string, unknown>, where: string): Destination {

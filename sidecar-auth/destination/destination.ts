@@ -38,6 +38,10 @@ export interface Destination {
   connectTimeoutMs?: number;
   /** `mail.<proto>.timeout`, milliseconds for an answer of the server. */
   timeoutMs?: number;
+  /** `mail.<proto>.capabilities` `asked`: on every connection, for servers of one name that differ. */
+  capabilities?: 'asked';
+  /** `mail.<proto>.preconnect`: Envoy keeps connections to the server ready. */
+  preconnect?: boolean;
   /** CloudConnectorLocationId. */
   location?: string;
   /** `mail.smtp.localhost`: the name for EHLO (RFC 5321 4.1.1.1). */
@@ -98,6 +102,7 @@ function readProperties(
   const hello = readHello(section);
   if (!transport) return undefined;
   const server = readServer(section, transport, onPremise);
+  if (server) checkPreconnect(section, transport, onPremise, server);
   const optional = {
     ...readOptional(section, transport, login),
     ...(onPremise && location !== undefined && { location }),
@@ -120,7 +125,7 @@ function readServer(section: Section, transport: Transport, onPremise: boolean):
   return { protocol: transport.protocol, tls: transport.tls, starttls, verify, host, port };
 }
 
-type Optional = Pick<Destination, 'mechanisms' | 'connectTimeoutMs' | 'timeoutMs'>;
+type Optional = Pick<Destination, 'mechanisms' | 'connectTimeoutMs' | 'timeoutMs' | 'capabilities' | 'preconnect'>;
 
 function readOptional(section: Section, transport: Transport, login: Login | undefined): Optional {
   const oauth = login ? login.kind === 'oauth' : /^oauth/i.test(section.raw('Authentication'));
@@ -131,7 +136,32 @@ function readOptional(section: Section, transport: Transport, login: Login | und
     ...(mechanisms && { mechanisms }),
     ...(connectTimeoutMs !== undefined && { connectTimeoutMs }),
     ...(timeoutMs !== undefined && { timeoutMs }),
+    ...(readCapabilities(section, transport) === 'asked' && { capabilities: 'asked' }),
+    ...(readPreconnect(section, transport) && { preconnect: true }),
   };
+}
+
+function readCapabilities(section: Section, transport: Transport): 'remembered' | 'asked' | undefined {
+  const key = propertyKey(section, transport, 'capabilities');
+  return key === undefined ? undefined : section.choice(key, ['remembered', 'asked'] as const);
+}
+
+/** What goes through the relay has no connections of Envoy's own to the server. */
+function checkPreconnect(
+  section: Section,
+  transport: Transport,
+  onPremise: boolean,
+  { tls, starttls, verify }: Server,
+): void {
+  const key = propertyKey(section, transport, 'preconnect');
+  if (key === undefined || !readPreconnect(section, transport)) return;
+  if (onPremise || starttls || (tls && !verify))
+    section.mistake(key, 'is for Internet destinations without STARTTLS and without ssl.trust');
+}
+
+function readPreconnect(section: Section, transport: Transport): boolean {
+  const key = propertyKey(section, transport, 'preconnect');
+  return key !== undefined && section.choice(key, ['true', 'false'] as const) === 'true';
 }
 
 const PROXY_TYPES = ['Internet', 'OnPremise'] as const;

@@ -36,7 +36,7 @@ export interface TokenService {
   /** X-redirect-uri and X-code-verifier of the destination; those of the listener win. */
   redirectUri?: string;
   codeVerifier?: string;
-  /** For `postern login`: where a person consents. */
+  /** For `postern login`: where a person consents, with its placeholder {tenant} still in it. */
   authorizationURL?: string;
   deviceAuthorizationURL?: string;
   /** OpenID Connect Discovery: tells both. */
@@ -51,15 +51,15 @@ const TOKEN_LIMIT = 16_384;
  *   is read for it
  */
 export function readTokenService(section: Section, files: string[] | undefined): TokenService | undefined {
-  const url = readUrl(section, 'tokenServiceURL', files !== undefined);
+  const urlType = section.choice('tokenServiceURLType', ['Dedicated', 'Common'] as const) ?? 'Dedicated';
+  const url = readUrl(section, 'tokenServiceURL', urlType, files !== undefined);
   const clientId = section.required('clientId', TEXT);
   const authentication = readAuthentication(section, files);
   const scope = section.text('scope');
   const refreshToken = files && readRefreshToken(section, files);
-  const login = readLoginUrls(section);
+  const login = files && readLoginUrls(section, urlType);
   const redirectUri = section.text('X-redirect-uri');
   const codeVerifier = section.text('X-code-verifier');
-  const urlType = section.choice('tokenServiceURLType', ['Dedicated', 'Common'] as const) ?? 'Dedicated';
   const body = withPrefix(section, 'tokenService.body.');
   const headers = withPrefix(section, 'tokenServiceURL.headers.');
   const queries = withPrefix(section, 'tokenServiceURL.queries.');
@@ -80,12 +80,14 @@ export function readTokenService(section: Section, files: string[] | undefined):
   };
 }
 
-function readUrl(section: Section, key: string, required: boolean): string | undefined {
-  const text = required ? section.required(key, URL_FORM) : (section.text(key) ?? '');
-  if (text === undefined || (text === '' && !required)) return text;
-  return isSafeUrl(text.replaceAll('{tenant}', 'tenant')) || !required
-    ? text
-    : section.mistake(key, `must be ${URL_FORM}`);
+/** @param isOurs false: it comes from the Destination service, which uses it itself and may reach hosts that we don't */
+function readUrl(section: Section, key: string, type: TokenService['urlType'], isOurs: boolean): string | undefined {
+  if (!isOurs) return section.text(key) ?? '';
+  const text = section.required(key, URL_FORM);
+  if (text === undefined) return undefined;
+  if (type === 'Dedicated' && text.includes('{tenant}'))
+    return section.mistake(key, 'must not have {tenant} in it, unless tokenServiceURLType is Common');
+  return isSafeUrl(text.replaceAll('{tenant}', 'tenant')) ? text : section.mistake(key, `must be ${URL_FORM}`);
 }
 
 const URL_FORM = 'an https URL without a password in it (http only on this machine)';
@@ -98,9 +100,12 @@ export function isSafeUrl(text: string): boolean {
   return url.protocol === 'https:' || (url.protocol === 'http:' && loopback);
 }
 
-function readLoginUrls(section: Section): Pick<TokenService, 'authorizationURL' | 'deviceAuthorizationURL' | 'issuer'> {
+function readLoginUrls(
+  section: Section,
+  type: TokenService['urlType'],
+): Pick<TokenService, 'authorizationURL' | 'deviceAuthorizationURL' | 'issuer'> {
   const keys = ['authorizationURL', 'deviceAuthorizationURL', 'issuer'] as const;
-  const found = keys.flatMap((key) => (section.has(key) ? [[key, readUrl(section, key, true)] as const] : []));
+  const found = keys.flatMap((key) => (section.has(key) ? [[key, readUrl(section, key, type, true)] as const] : []));
   return Object.fromEntries(found.filter(([, url]) => url !== undefined));
 }
 

@@ -45,7 +45,10 @@ const GENERAL = [
   'mail.description',
 ];
 
-/** Jakarta Mail's names, after `mail.<proto>.`. */
+/** Postern's own, after `mail.<proto>.`. */
+const OWN = ['capabilities', 'preconnect'];
+
+/** Jakarta Mail's names, and ours, after `mail.<proto>.`. */
 const OF_PROTOCOL = [
   'host',
   'port',
@@ -57,6 +60,7 @@ const OF_PROTOCOL = [
   'localhost',
   'connectiontimeout',
   'timeout',
+  ...OWN,
 ];
 
 /** The same for people: 97 names would hide the one that is looked for. */

@@ -18,10 +18,13 @@ const KEEP_DEAD_GRANT = 5;
 /** Octets of a failure's text (contract). */
 const TEXT_LIMIT = 160;
 
-/** A destination as it is now, and where its tokens come from. */
-export interface Found {
-  destination: Destination;
+/** What the Destination service says of a route. */
+export interface Served {
+  /** Undefined where it has none of that name, or is not configured. */
+  destination?: Destination;
   issuer?: TokenIssuer;
+  /** Date.now() until which this holds; it has been known for a while already. */
+  until?: number;
 }
 
 export interface SessionParts {
@@ -29,8 +32,8 @@ export interface SessionParts {
   resolve: Resolve;
   /** Envoy's worker threads. */
   workers: number;
-  /** What the Destination service knows under the listener's name; undefined where it has none, or is not configured. */
-  served: (route: Route) => Promise<Found | undefined>;
+  /** What the Destination service knows under the listener's name. */
+  served: (route: Route) => Promise<Served>;
   /** The issuer of a destination from a file. */
   issuer: (route: Route, destination: Destination) => TokenIssuer | undefined;
   /** The mail server refused this access token: no source of tokens may hand it out again. */
@@ -54,13 +57,13 @@ export class Sessions {
   async answer(listenerId: string): Promise<Line[]> {
     const route = this.#parts.table.ofListener(listenerId);
     try {
-      const { current, issuer } = await this.#current(listenerId);
+      const { current, issuer, until } = await this.#current(listenerId);
       const [to, login] = await Promise.all([leadsTo(current, this.#parts.resolve), this.#login(current, issuer)]);
       // That took time, in which the destination may have changed: its old password must not go out any more.
       if (this.#parts.table.ofId(current.id) !== current) return await this.answer(listenerId);
       return [
         ...identity(current),
-        ...shortest([...to, ...login]),
+        ...shortest([...to, ...login, ['keep', `${secondsTo(until)}`]]),
         ...demands(current),
         ...limits(current, this.#parts.workers),
       ];
@@ -105,20 +108,23 @@ export class Sessions {
   }
 
   /** The route as the sources have it now, which may be another one than a moment ago. */
-  async #current(listenerId: string): Promise<{ current: Route; issuer: TokenIssuer | undefined }> {
+  async #current(
+    listenerId: string,
+  ): Promise<{ current: Route; issuer: TokenIssuer | undefined; until: number | undefined }> {
     const route = this.#parts.table.ofListener(listenerId);
     if (!route) throw new Failure('unknown_destination', 'this listener is not configured (any more)');
-    const found = await this.#parts.served(route);
-    const current = this.#parts.table.serve(route, found?.destination);
+    const { destination: served, issuer, until } = await this.#parts.served(route);
+    const current = this.#parts.table.serve(route, served);
     if (!current) return await this.#current(listenerId);
     if (current.id !== route.id) this.#parts.onChange(listenerId);
     const destination = destinationOf(current);
-    return { current, issuer: found?.issuer ?? (destination && this.#parts.issuer(current, destination)) };
+    return { current, issuer: issuer ?? (destination && this.#parts.issuer(current, destination)), until };
   }
 
   async #login(route: Route, issuer: TokenIssuer | undefined): Promise<Line[]> {
-    const { login, hello, mechanisms } = known(route);
+    const { login, hello, mechanisms, capabilities } = known(route);
     const common: Line[] = [
+      ...(capabilities ? [['capabilities', capabilities] as Line] : []),
       ...(route.protocol === 'smtp' ? [['hello', hello ?? ownName()] as Line] : []),
       ...(mechanisms ? [['mechanisms', mechanisms.join(' ')] as Line] : []),
     ];
@@ -180,6 +186,10 @@ function secondsLeft({ expiresAt }: AccessToken): number {
   return Math.max(0, Math.floor((expiresAt - Date.now()) / 1000) - 30);
 }
 
+function secondsTo(until = Number.POSITIVE_INFINITY): number {
+  return Math.max(0, Math.floor((until - Date.now()) / 1000));
+}
+
 /** An answer is kept for as long as the shortest-lived of its parts. */
 function shortest(lines: Line[]): Line[] {
   const keep = Math.min(KEEP_RELAY, ...lines.filter(([key]) => key === 'keep').map(([, seconds]) => Number(seconds)));
@@ -223,6 +233,7 @@ async function leadsTo(route: Route, resolve: Resolve): Promise<Line[]> {
     ['to', 'direct'],
     ...addresses.map((address): Line => ['address', hostPort(address, destination.port)]),
     ...tlsName(destination),
+    ...(destination.preconnect ? [['preconnect', 'yes'] as Line] : []),
     ['keep', `${keep}`],
   ];
 }

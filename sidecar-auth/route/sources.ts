@@ -1,8 +1,9 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
 import type { Config } from '../config/config.ts';
-import type { ServiceInstance } from '../config/service.ts';
+import { type ServiceInstance, serviceOnly } from '../config/service.ts';
 import type { Destination } from '../destination/destination.ts';
+import { OUTAGE_MS } from '../destination-service/limits.ts';
 import { DestinationService } from '../destination-service/service.ts';
 import { type FetchWith, fetchesOf, Outage } from '../http.ts';
 import { TokenCache } from '../token/cache.ts';
@@ -10,7 +11,7 @@ import { fileIssuer } from '../token/file-issuer.ts';
 import type { Grants } from '../token/grants/grants.ts';
 import { openGrants } from '../token/grants/open.ts';
 import type { TokenIssuer } from '../token/issuer.ts';
-import type { Found } from './session.ts';
+import type { Served } from './session.ts';
 import type { Route } from './table.ts';
 
 /** Where destinations and their tokens come from: the Destination service first, then the files' own flows. */
@@ -28,7 +29,7 @@ export class Sources {
 
   /** `ca`: PEM text of all CAs that are trusted. `grants` stay where they were at the start. */
   static async open(config: Config, ca: string, log: Logger): Promise<Sources> {
-    const sources = new Sources(ca, await openGrants(config.grants), log);
+    const sources = new Sources(ca, await openGrants(config.grants, { log }), log);
     sources.use(config);
     return sources;
   }
@@ -50,21 +51,22 @@ export class Sources {
   }
 
   /**
-   * Undefined where the Destination service knows no such destination, or is not configured; also where it has never
+   * No destination where the Destination service knows none, or is not configured; also where it has never
    * answered and a file has a destination of this name, unless the listener says what only the service can know.
    */
-  async served({ listener, destination }: Route): Promise<Found | undefined> {
-    if (this.#instances.length === 0) return undefined;
+  async served({ listener, destination }: Route): Promise<Served> {
+    if (this.#instances.length === 0) return {};
     const { destination: name, service } = listener;
-    const hasFile = destination !== undefined && service === undefined;
+    const hasFile = destination !== undefined && serviceOnly(service).length === 0;
     try {
       const found = await this.#service.find({ name, ...service }, hasFile);
       this.#fromFiles.delete(name);
-      return found;
+      return found ?? {};
     } catch (error) {
       if (!hasFile || !(error instanceof Outage)) throw error;
       this.#report(name, error);
-      return undefined;
+      // The service wins as soon as it answers.
+      return { until: Date.now() + OUTAGE_MS };
     }
   }
 

@@ -7,7 +7,7 @@ import { Failure } from '../failure.ts';
  * @throws Failure token
  */
 export function tokenEndpoint(service: TokenService, tenant: string | undefined): URL {
-  const text = service.urlType === 'Common' ? withTenant(service.url, tenant) : service.url;
+  const text = service.urlType === 'Common' ? common(service.url, tenant) : service.url;
   // Destinations of the Destination service are not checked at load: it may reach hosts that we don't.
   if (!isSafeUrl(text)) throw new Failure('token', 'tokenServiceURL must be an https URL', { retry: false });
   const url = new URL(text);
@@ -15,7 +15,19 @@ export function tokenEndpoint(service: TokenService, tenant: string | undefined)
   return url;
 }
 
-function withTenant(url: string, tenant: string | undefined): string {
+/**
+ * One of a destination's other URLs, with the tenant at {tenant}, which is there only where tokenServiceURLType is Common.
+ * @throws Failure token
+ */
+export function withTenant(url: string, tenant: string | undefined): string {
+  return url.includes('{tenant}') ? url.replaceAll('{tenant}', () => subdomain(tenant)) : url;
+}
+
+function common(url: string, tenant: string | undefined): string {
+  return url.includes('{tenant}') ? withTenant(url, tenant) : url.replace('://', `://${subdomain(tenant)}.`);
+}
+
+function subdomain(tenant: string | undefined): string {
   if (tenant === undefined) {
     throw new Failure('token', 'tokenServiceURLType is Common: the listener needs tokenServiceTenant', {
       retry: false,
@@ -25,5 +37,5 @@ function withTenant(url: string, tenant: string | undefined): string {
   if (!/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/i.test(tenant)) {
     throw new Failure('token', 'tokenServiceTenant must be a subdomain', { retry: false });
   }
-  return url.includes('{tenant}') ? url.replaceAll('{tenant}', tenant) : url.replace('://', `://${tenant}.`);
+  return tenant;
 }

@@ -5,7 +5,7 @@ import type { TokenService } from '../destination/token-service.ts';
 import { Failure } from '../failure.ts';
 import type { TokenCache } from './cache.ts';
 import { tokenEndpoint } from './endpoint.ts';
-import type { GrantOwner, Grants, GrantTokens, Issue } from './grants/grants.ts';
+import type { GrantOwner, Grants, Issue, Kept } from './grants/grants.ts';
 import type { AccessToken, TokenIssuer } from './issuer.ts';
 import { type ClientOptions, InvalidGrant, type IssuedTokens, TokenClient } from './request.ts';
 
@@ -78,13 +78,11 @@ class Flows {
   }
 
   /** What follows the last tokens of a presented code or refresh token. */
-  async #next(last: GrantTokens | undefined, presented: string): Promise<IssuedTokens> {
+  async #next(last: Kept | undefined, presented: string): Promise<IssuedTokens> {
     if (this.#login.grant === 'refresh_token')
       return follow(last, await this.#client().refresh(last?.refreshToken ?? presented), presented);
     if (!last) return await this.#redeem(presented);
     if (last.refreshToken !== undefined) return follow(last, await this.#client().refresh(last.refreshToken));
-    // Nothing newer can be had.
-    if (this.#deps.grants.isGood(last)) return last;
     throw new Failure('token', SPENT, { retry: false });
   }
 
@@ -159,7 +157,7 @@ export function tokenClient(service: TokenService, endpoint: URL, options: Clien
 }
 
 /** RFC 6749 section 6: without a new refresh token the old one stays in force. */
-export function follow(last: GrantTokens | undefined, issued: IssuedTokens, presented?: string): IssuedTokens {
+export function follow(last: Kept | undefined, issued: IssuedTokens, presented?: string): IssuedTokens {
   const refreshToken = issued.refreshToken ?? last?.refreshToken ?? presented;
   return { ...issued, ...(refreshToken !== undefined && { refreshToken }) };
 }

@@ -46,14 +46,29 @@ export const LEASE_POLL_MS = 100;
 /** Milliseconds after which a draft in the folder of grants is one of a killed process: writing takes a few. */
 export const DRAFT_MS = 60_000;
 
-/** Octets of one stored grant: two tokens of 16 KiB in base64, and what stands around them. */
-export const GRANT_LIMIT = 65_536;
-
 /** Milliseconds after which a grant that nobody used is dropped: Google's refresh tokens end after six months without use. */
 export const GRANT_UNUSED_MS = 183 * 86_400_000;
 
-/** Octets of all grants in one Kubernetes Secret, which may have 1 MiB: the oldest go first. */
+/** Grants in a folder. At 4 KiB each that is 40 MiB, and counting them takes milliseconds. */
+export const FOLDER_GRANTS = 10_000;
+
+/** Milliseconds between looks for grants that are over while a folder is full: they read all of it. */
+export const PRUNE_MS = 60_000;
+
+/** Octets above which a Kubernetes Secret takes no new grant. What is left up to its limit is for those in it to grow. */
 export const SECRET_LIMIT = 800 * 1024;
+
+/** Octets of a Kubernetes Secret: the API server refuses more. */
+export const SECRET_MOST = 1024 * 1024;
+
+/** Octets that a grant counts for at least: a new one is only a lease at first, and its refresh token must find room. */
+export const GRANT_LEAST = 1024;
+
+/** Milliseconds for which a write to a Secret is tried again where others write it, too: so long the filter waits for a login. */
+export const SECRET_WRITE_MS = 30_000;
+
+/** Milliseconds between two lines of the log that say that the store is full. */
+export const FULL_LOG_MS = 60_000;
 
 /** Date.now() from which on a token is renewed, given when it was issued and when it ends. */
 export function renewAt(issuedAt: number, expiresAt: number): number {

@@ -110,7 +110,8 @@ describeLive('An access token that was revoked at the provider', () => {
         await session(place, token);
         stage.provider.revokeAccessTokens(place.user);
         await expect(session(place, token)).rejects.toThrow(RETRY[protocol]);
-        expect(witnesses(stage, place)).toEqual({ tokens: 1, refused: 1 });
+        // sidecar-auth asks for the next one at once, which may come before the app has its error.
+        expect(witnesses(stage, place).refused).toBe(1);
         await session(place, token);
         expect(witnesses(stage, place)).toEqual({ tokens: 2, refused: 1 });
       },

@@ -129,11 +129,12 @@ const CODES: Record<Fault, string> = {
 
 async function runTwin(stage: Stage, twin: Place, problems: string[]): Promise<Omit<Result['negative'], 'fault'>> {
   const { fault, app } = twin.row;
+  const before = lengths(stage);
   const token = await tokenFor(stage, twin);
   const vain = await tryTwin(stage, twin, token, problems);
   const clear = `postern: ${twin.name}: ${CODES[fault]}: `;
   if (!vain.error.includes(clear)) problems.push(`${fault}: the app saw "${vain.error}"`);
-  if (!(await untilSeen(() => sawFault(stage, twin)))) problems.push(`${fault}: no witness of it`);
+  if (!(await untilSeen(() => sawFault(stage, twin, before)))) problems.push(`${fault}: no witness of it`);
   if (app !== 'token') return vain;
   const withoutToken = await tryTwin(stage, stage.of(twin.row).place, undefined, problems);
   if (!withoutToken.error.includes('postern: ')) problems.push(`without a token the app saw "${withoutToken.error}"`);
@@ -156,19 +157,45 @@ async function tryTwin(stage: Stage, place: Place, token: string | undefined, pr
   return { delivered, error };
 }
 
-/** The part that must notice the fault has done so, and no other. */
-function sawFault({ provider, proxy, dovecot, postfix }: Stage, { name, user, row }: Place): boolean {
-  const [issued] = provider.log.filter((token) => token.client === name);
+/** What the witnesses have written; what a row or another twin was the reason of is no witness of this one. */
+type Witnesses = Pick<Stage, 'provider' | 'proxy' | 'dovecot' | 'postfix'>;
+
+/** Of each log as it is now. */
+export function lengths({ provider, proxy, dovecot, postfix }: Witnesses) {
+  return {
+    issued: provider.log.length,
+    checks: provider.checks.length,
+    refusals: provider.refusals.length,
+    tunnels: proxy.log.length,
+    dovecot: dovecot.log().length,
+    postfix: postfix.log().length,
+  };
+}
+
+/** The part that must notice the fault has done so since then, and no other. */
+export function sawFault(
+  { provider, proxy, dovecot, postfix }: Witnesses,
+  { name, user, row }: Pick<Place, 'name' | 'user' | 'row'>,
+  since: ReturnType<typeof lengths>,
+): boolean {
+  const [issued] = provider.log.slice(since.issued).filter((token) => token.client === name);
   switch (row.fault) {
     case 'wrong password':
-      return [...dovecot.log(), ...postfix.log()].some(
+      return [...dovecot.log().slice(since.dovecot), ...postfix.log().slice(since.postfix)].some(
         (line) => line.includes(user) && /auth(entication)? failed/.test(line),
       );
     case 'wrong audience':
-      return provider.checks.some((check) => check.tokenId === issued?.tokenId && !check.active);
+      return provider.checks
+        .slice(since.checks)
+        .some((check) => issued && check.tokenId === issued.tokenId && !check.active);
     case 'wrong client secret':
-      return !issued && provider.refusals.some(({ client, error }) => client === name && error === 'invalid_client');
+      return (
+        !issued &&
+        provider.refusals
+          .slice(since.refusals)
+          .some(({ client, error }) => client === name && error === 'invalid_client')
+      );
     case 'wrong tenant':
-      return proxy.log.some(({ tenant, code }) => tenant === OTHER_TENANT && code !== 0);
+      return proxy.log.slice(since.tunnels).some(({ tenant, code }) => tenant === OTHER_TENANT && code !== 0);
   }
 }

@@ -87,7 +87,14 @@ const listenerId = (dialog: Dialog, place: Place) => `${dialog.protocol}:${place
 /** The place's name is the route's id too: by it a question finds its dialog. */
 function sessionFor([dialog, place]: [Dialog, Place], loginTimeout: number): [string, string] {
   const { name, port } = place;
-  const here = { route: name, destination: name, address: `127.0.0.1:${port}`, deadline: `${loginTimeout * 1000}` };
+  const here = {
+    route: name,
+    destination: name,
+    address: `127.0.0.1:${port}`,
+    deadline: `${loginTimeout * 1000}`,
+    // A dialog is played several times, each time from its beginning.
+    capabilities: 'asked',
+  };
   return [listenerId(dialog, place), sessionAnswer(dialog, here)];
 }
 

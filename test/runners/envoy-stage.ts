@@ -113,6 +113,8 @@ function destinationOf([dialog, place]: [Dialog, Place]): Properties {
   return {
     Name: place.name,
     ...internet(transport, unreachable === 'connect' ? DEAD_PORT : place.port),
+    // A dialog is played several times, each time from its beginning.
+    ...(protocol !== 'smtp' && { [`mail.${transport}.capabilities`]: 'asked' }),
     ...(mechanisms !== undefined && { [`mail.${transport}.auth.mechanisms`]: mechanisms }),
     ...(login
       ? {

@@ -1,11 +1,11 @@
 import { Bytes } from '../bytes';
 import { Offer } from '../sasl/offer';
-import { Terms } from '../terms';
+import { ServerCapability, Terms } from '../terms';
 import { wordsOf } from '../words';
 import { Response } from './response';
 
 /** What the server can do (RFC 9051 section 7.2.2). */
-export class Capability {
+export class Capability extends ServerCapability {
   private readonly words: Bytes[];
   saslIr: bool = false;
   loginDisabled: bool = false;
@@ -13,6 +13,7 @@ export class Capability {
 
   /** `list` is space-separated. */
   constructor(list: Bytes) {
+    super();
     this.words = wordsOf(list);
     for (let i = 0; i < this.words.length; i++) this.note(this.words[i]);
   }

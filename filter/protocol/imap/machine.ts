@@ -216,8 +216,14 @@ export class ImapMachine extends Machine {
   }
 
   protected startLogin(): void {
+    if (this.capability == null) this.capability = this.remembered;
     if (this.capability == null) this.issue(Step.capability, Bytes.of(`${this.newTag()} CAPABILITY\r\n`));
     else this.authenticate();
+  }
+
+  private get remembered(): Capability | null {
+    const known = this.terms.remembered;
+    return known instanceof Capability ? (known as Capability) : null;
   }
 
   private issue(step: Step, command: Bytes): void {
@@ -359,8 +365,11 @@ export class ImapMachine extends Machine {
 
   private onLoginOk(): void {
     const login = this.login;
-    if (login != null && login.complete) this.onLoggedIn();
-    else this.fail(Failure.protocol, 'the server accepted the login before it was told who logs in');
+    const capability = this.capability;
+    if (login != null && login.complete) {
+      if (capability != null) this.remember(capability);
+      this.onLoggedIn();
+    } else this.fail(Failure.protocol, 'the server accepted the login before it was told who logs in');
   }
 
   /** RFC 5530: these codes say that the login may be right. */

@@ -1,10 +1,10 @@
 import { Bytes } from '../bytes';
 import { Offer } from '../sasl/offer';
-import { Terms } from '../terms';
+import { ServerCapability, Terms } from '../terms';
 import { wordAt, wordsOf } from '../words';
 
 /** The server's answer to CAPA (RFC 2449 section 5). */
-export class Capability {
+export class Capability extends ServerCapability {
   /** Status line and list as they came, dots stuffed; nothing where the server knows no CAPA. */
   private readonly lines: Bytes[] = [];
   readonly offer: Offer = new Offer();

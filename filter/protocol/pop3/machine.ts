@@ -119,9 +119,15 @@ export class Pop3Machine extends Machine {
   }
 
   protected startLogin(): void {
-    const capability = this.capability;
+    const own = this.capability;
+    const capability = own != null ? own : this.remembered;
     if (capability == null) this.sendCapa(Step.capa);
     else this.authenticate(capability);
+  }
+
+  private get remembered(): Capability | null {
+    const known = this.terms.remembered;
+    return known instanceof Capability ? (known as Capability) : null;
   }
 
   private sendCapa(step: Step): void {
@@ -159,13 +165,19 @@ export class Pop3Machine extends Machine {
     else if (this.step == Step.capa || this.step == Step.carrier) this.onCapaStatus(reply);
     else if (reply.status == Status.err) this.onRefused(reply);
     else if (this.step == Step.user) this.sendPassword();
-    else this.onLoggedIn();
+    else this.onLoginOk();
   }
 
   protected onUnsolicited(line: Bytes): void {
     // Dovecot says so before it closes an idle connection.
     if (new ReplyLine(line).status == Status.err) this.serverGone(this.said(line));
     else this.fail(Failure.protocol, 'the server spoke without being asked');
+  }
+
+  private onLoginOk(): void {
+    const capability = this.capability;
+    if (capability != null) this.remember(capability);
+    this.onLoggedIn();
   }
 
   private onPassed(reply: ReplyLine): void {

@@ -2,8 +2,9 @@ import { createHash, randomBytes } from 'node:crypto';
 import { readdirSync } from 'node:fs';
 import { type FileHandle, link, mkdir, open, readdir, readFile, rm, rmdir, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DRAFT_MS, GRANT_UNUSED_MS } from '../limits.ts';
-import type { GrantStore, Stored } from './store.ts';
+import { DRAFT_MS, FOLDER_GRANTS, GRANT_UNUSED_MS, PRUNE_MS } from '../limits.ts';
+import { isOver } from './envelope.ts';
+import { type GrantStore, isPresented, type Stored, StoreFull } from './store.ts';
 
 /**
  * A folder (mode 0700) with one folder per entry, and in it one file (mode 0600) whose name is the version's number. The next version is written
@@ -13,9 +14,15 @@ import type { GrantStore, Stored } from './store.ts';
  */
 export class DirectoryStore implements GrantStore {
   readonly #directory: string;
+  readonly #limit: number;
+  /** Date.now() when it was looked through the last time, and that look while it goes on. */
+  #prunedAt = 0;
+  #pruning: Promise<void> | undefined;
 
-  constructor(directory: string) {
+  /** @param limit of grants that apps present; those who come at the same time may exceed it a little */
+  constructor(directory: string, limit = FOLDER_GRANTS) {
     this.#directory = directory;
+    this.#limit = limit;
   }
 
   async read(name: string): Promise<Stored | undefined> {
@@ -29,6 +36,7 @@ export class DirectoryStore implements GrantStore {
   }
 
   async write(name: string, text: string, version: string | undefined): Promise<string | undefined> {
+    if (version === undefined && isPresented(name)) await this.#makeRoom();
     const next = numberOf(version) + 1;
     const folder = join(this.#directory, name);
     const draft = join(folder, `.${randomBytes(8).toString('hex')}`);
@@ -69,18 +77,40 @@ export class DirectoryStore implements GrantStore {
     }
   }
 
-  /** Removes what nobody has used for half a year, and what a killed process left behind. Names for which `keeps` is true stay. */
-  async prune(keeps: (name: string) => boolean, now = Date.now()): Promise<void> {
-    for (const name of (await ifThere(readdir(this.#directory))) ?? []) {
+  /** Removes grants of apps that nobody has used for half a year, and what a killed process left behind. */
+  async prune(now = Date.now()): Promise<void> {
+    this.#prunedAt = now;
+    for (const name of await this.#names()) {
       const folder = join(this.#directory, name);
       const used = await ifThere(stat(folder));
       if (!used?.isDirectory()) continue;
-      if (!keeps(name) && now - used.mtimeMs > GRANT_UNUSED_MS) await rm(folder, { recursive: true, force: true });
+      if (isPresented(name) && now - used.mtimeMs > GRANT_UNUSED_MS) await rm(folder, { recursive: true, force: true });
       else {
         await this.#sweep(name, now);
+        if (isPresented(name)) await this.#removeIfOver(name, now);
         await rmdir(folder).catch(() => {}); // where a draft was all there was
       }
     }
+  }
+
+  async #removeIfOver(name: string, now: number): Promise<void> {
+    const stored = await this.read(name);
+    if (stored && isOver(stored.text, now)) await this.remove(name, stored.version);
+  }
+
+  async #makeRoom(): Promise<void> {
+    if (!(await this.#isFull())) return;
+    if (Date.now() - this.#prunedAt > PRUNE_MS) this.#pruning = this.prune();
+    await this.#pruning;
+    if (await this.#isFull()) throw new StoreFull();
+  }
+
+  async #isFull(): Promise<boolean> {
+    return (await this.#names()).filter(isPresented).length >= this.#limit;
+  }
+
+  async #names(): Promise<string[]> {
+    return (await ifThere(readdir(this.#directory))) ?? [];
   }
 
   /** Drafts of processes that were killed hold a grant like any version. */

@@ -1,26 +1,29 @@
 import { createHash, createHmac, randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Failure } from '../../failure.ts';
-import { LAST_SECONDS, LEASE_MS, LEASE_POLL_MS, renewAt } from '../limits.ts';
+import { LAST_SECONDS, LEASE_MS, LEASE_POLL_MS } from '../limits.ts';
 import type { IssuedTokens } from '../request.ts';
+import { type Envelope, readEnvelope } from './envelope.ts';
 import { Lease } from './lease.ts';
 import { seal, unseal } from './seal.ts';
-import { type GrantStore, told } from './store.ts';
+import { type GrantStore, type StoreLog, told } from './store.ts';
 
 /** Whose grant it is. */
 export interface GrantOwner {
   /** The subscriber, where there is one. */
   tenant?: string;
   destination: string;
+  /** Of a grant of `postern login`. */
   user: string;
   /** Token service and client: a grant of one is never sent to another, whatever a destination is changed to. */
   tokenServiceURL: string;
   clientId: string;
 }
 
-export interface GrantTokens extends IssuedTokens {
-  /** Milliseconds since 1970. */
-  issuedAt: number;
+/** What must survive of issued tokens: the refresh token; where none came, the access token, for nothing newer can be had. */
+export interface Kept {
+  refreshToken?: string;
+  access?: IssuedTokens;
 }
 
 /** One place in the store, and how its content is read and written. */
@@ -28,59 +31,59 @@ interface Place {
   name: string;
   encode: (text: string) => string;
   decode: (text: string) => string;
+  /** As long as this is the refresh token in force there is nothing to keep. */
+  presented?: string;
 }
 
 interface Entry {
-  tokens?: GrantTokens;
+  kept?: Kept;
   /** Date.now() until which one process alone may ask the token service. */
   lease?: number;
+  /** Of `postern login`: which of its runs. */
+  generation?: string;
   version?: string | undefined;
-}
-
-/** As it stands in the store: only `content` is secret. */
-interface Envelope {
-  content?: string;
-  lease?: number;
-  used: number;
 }
 
 /** Refused access tokens that are remembered, as hashes. */
 const REFUSED = 1_000;
 
-/** What came of a refresh token or an authorization code: the access token, and the refresh token that followed it. */
+/** What came of a refresh token or an authorization code: the refresh token that followed it. */
 export class Grants {
   readonly #store: GrantStore;
   readonly #leaseMs: number;
   readonly #refused = new Set<string>();
-  /** Tokens that could not be stored; they are the only ones that are still good. */
-  readonly #unstored = new Map<string, GrantTokens>();
+  /** What could not be stored; it is the only one that is still good. */
+  readonly #unstored = new Map<string, Entry>();
+  /** The last one that waits for a place in the store. */
+  readonly #turns = new Map<string, Promise<unknown>>();
   #key: Promise<Buffer> | undefined;
 
   /** @param leaseMs for tests */
-  constructor(store: GrantStore, leaseMs = LEASE_MS) {
-    this.#store = told(store);
+  constructor(store: GrantStore, { leaseMs = LEASE_MS, log }: { leaseMs?: number; log?: StoreLog } = {}) {
+    this.#store = told(store, log);
     this.#leaseMs = leaseMs;
   }
 
   /**
-   * The tokens for what an app presents. `issue` asks the token service, with the tokens that came last, if any; while it runs, no
-   * other process asks for the same grant. What it returns is stored before anyone gets it.
+   * The tokens for what an app presents. `issue` asks the token service, with what was kept of the last tokens, if anything; while it
+   * runs, nobody else asks for the same grant. What must survive is stored before anyone gets it.
    */
-  async presented(owner: GrantOwner, presented: string, issue: Issue): Promise<GrantTokens> {
+  async presented(owner: GrantOwner, presented: string, issue: Issue): Promise<IssuedTokens> {
     const name = await this.#nameOf(owner, presented);
-    return this.#tokens(
+    return this.#inTurn(
       {
         name,
         encode: (text) => seal(text, presented, name),
         decode: (text) => unseal(text, presented, name),
+        presented,
       },
       issue,
     );
   }
 
   /** The tokens of `postern login`. */
-  async login(owner: GrantOwner, issue: Issue): Promise<GrantTokens> {
-    return this.#tokens(plainPlace(owner), issue);
+  async login(owner: GrantOwner, issue: Issue): Promise<IssuedTokens> {
+    return this.#inTurn(plainPlace(owner), issue);
   }
 
   hasLogin(owner: GrantOwner): boolean {
@@ -89,7 +92,8 @@ export class Grants {
 
   /** Stores what `postern login` got, in place of what it got before. */
   async storeLogin(owner: GrantOwner, tokens: IssuedTokens): Promise<void> {
-    await this.#force(plainPlace(owner), { ...tokens, issuedAt: Date.now() });
+    const kept = survivor(tokens);
+    await this.#force(plainPlace(owner), { ...(kept && { kept }), generation: randomBytes(8).toString('hex') });
   }
 
   /** The mail server refused this access token. */
@@ -101,112 +105,130 @@ export class Grants {
     }
   }
 
-  /** Whether an access token may still be handed out. */
-  isGood(tokens: GrantTokens): boolean {
-    return Date.now() < tokens.expiresAt - LAST_SECONDS * 1000 && !this.#refused.has(hash(tokens.accessToken));
+  /** One after another, or all who share a token would look into the store again and again. */
+  async #inTurn(place: Place, issue: Issue): Promise<IssuedTokens> {
+    const deadline = Date.now() + 2 * this.#leaseMs;
+    const before = this.#turns.get(place.name) ?? Promise.resolve();
+    const tokens = before.catch(() => {}).then(() => this.#tokens(place, issue, deadline));
+    this.#turns.set(place.name, tokens);
+    try {
+      return await tokens;
+    } finally {
+      if (this.#turns.get(place.name) === tokens) this.#turns.delete(place.name);
+    }
   }
 
-  async #tokens(place: Place, issue: Issue): Promise<GrantTokens> {
-    const deadline = Date.now() + 2 * this.#leaseMs;
+  async #tokens(place: Place, issue: Issue, deadline: number): Promise<IssuedTokens> {
     while (Date.now() < deadline) {
       const entry = await this.#read(place);
-      const { tokens, lease = 0 } = entry;
-      const good = tokens && this.isGood(tokens) ? tokens : undefined;
-      if (good && (lease > Date.now() || Date.now() < renewAt(good.issuedAt, good.expiresAt))) return good;
+      const { kept, lease = 0 } = entry;
+      if (kept?.access && this.#isGood(kept.access)) return kept.access;
       if (lease > Date.now()) await sleep(LEASE_POLL_MS);
       else {
-        const renewed = await this.#renewed(place, entry, issue);
-        if (renewed) return renewed;
+        const issued = await this.#renewed(place, entry, issue);
+        if (issued) return issued;
       }
     }
     throw new Failure('token', 'another process is renewing this token, and does not end');
   }
 
-  /** Undefined where another process came first. While what there is is still good, a fault that may pass is nobody's business. */
-  async #renewed(place: Place, entry: Entry, issue: Issue): Promise<GrantTokens | undefined> {
-    const { tokens } = entry;
+  #isGood({ accessToken, expiresAt }: IssuedTokens): boolean {
+    return Date.now() < expiresAt - LAST_SECONDS * 1000 && !this.#refused.has(hash(accessToken));
+  }
+
+  /** Undefined where another process came first. */
+  async #renewed(place: Place, entry: Entry, issue: Issue): Promise<IssuedTokens | undefined> {
+    const lease = await Lease.take(this.#leaseMs, entry.version, (until, version) =>
+      this.#write(place, { ...entry, lease: until, version }),
+    );
+    if (!lease) return undefined;
+    let issued: IssuedTokens;
     try {
-      const lease = await Lease.take(this.#leaseMs, entry.version, (until, version) =>
-        this.#write(place, { ...entry, lease: until, version }),
-      );
-      return lease && (await this.#issue(place, entry, lease, issue));
+      issued = await issue(entry.kept);
     } catch (error) {
-      if (tokens && this.isGood(tokens) && error instanceof Failure && error.retry) return tokens;
+      // As it was before.
+      await this.#keep(place, entry, await lease.end()).catch(() => {});
       throw error;
     }
+    const { kept: _, ...rest } = entry;
+    const kept = survivor(issued, place.presented);
+    return (await this.#keepNew(place, { ...rest, ...(kept && { kept }) }, await lease.end())) ? issued : undefined;
   }
 
-  async #issue(place: Place, { tokens: last }: Entry, lease: Lease, issue: Issue): Promise<GrantTokens> {
-    let issued: GrantTokens;
+  /**
+   * What could not be stored is kept in memory: mail goes on, and the next use tries again.
+   * @returns false where a newer `postern login` has taken the place
+   */
+  async #keepNew(place: Place, entry: Entry, version: string): Promise<boolean> {
+    this.#unstored.set(place.name, { ...entry, version });
+    const isSame = (generation: string | undefined) => generation === entry.generation;
     try {
-      const tokens = await issue(last);
-      issued = { ...tokens, issuedAt: tokens === last ? last.issuedAt : Date.now() };
-    } catch (error) {
-      const version = await lease.end();
-      await this.#release(place, { ...(last && { tokens: last }), version }).catch(() => {});
-      throw error;
-    }
-    await this.#keep(place, await lease.end(), issued);
-    return issued;
-  }
-
-  /** Nothing came of it: as it was before, so that a token service can't be made to fill the store. */
-  async #release(place: Place, { tokens, version }: Entry & { version: string }): Promise<void> {
-    if (tokens) await this.#write(place, { tokens, version });
-    else await this.#store.remove(place.name, version);
-  }
-
-  async #keep(place: Place, version: string, issued: GrantTokens): Promise<void> {
-    this.#unstored.set(place.name, issued);
-    try {
-      const written = await this.#write(place, { tokens: issued, version });
-      // The lease ran out and someone else took it, with the refresh token that was followed by this one.
-      if (written === undefined) await this.#force(place, issued);
+      // Not written: the lease ran out and someone else took it, with the refresh token that was followed by this one.
+      const isIn = (await this.#keep(place, entry, version)) || (await this.#force(place, entry, isSame));
       this.#unstored.delete(place.name);
+      return isIn;
     } catch {
-      // The store can't be written. Mail goes on with what is in memory, and the next use tries again.
+      return true;
     }
   }
 
-  async #force(place: Place, tokens: GrantTokens): Promise<void> {
+  /** Nothing stays in the store where there is nothing to keep: so neither a token service nor an app can fill it. */
+  async #keep(place: Place, { lease: _, ...entry }: Entry, version: string): Promise<boolean> {
+    if (entry.kept) return (await this.#write(place, { ...entry, version })) !== undefined;
+    await this.#store.remove(place.name, version);
+    return true;
+  }
+
+  /** In place of whatever is there. @returns false where `may` forbids that, given its generation */
+  async #force(
+    place: Place,
+    { lease: _, ...entry }: Entry,
+    may: (generation: string | undefined) => boolean = () => true,
+  ): Promise<boolean> {
     for (let attempt = 0; attempt < 10; attempt++) {
       const stored = await this.#store.read(place.name);
-      const version = stored && { version: stored.version };
-      if ((await this.#write(place, { tokens, ...version })) !== undefined) return;
+      if (!may(readEnvelope(stored?.text)?.generation)) return false;
+      if ((await this.#write(place, { ...entry, version: stored?.version })) !== undefined) return true;
     }
     throw new Failure('token', 'the store of grants is written by too many at once');
   }
 
   async #read({ name, decode }: Place): Promise<Entry> {
     const stored = await this.#store.read(name);
+    const { content, lease = 0, generation } = readEnvelope(stored?.text) ?? {};
+    const known = { ...(generation !== undefined && { generation }), lease, version: stored?.version };
     const unstored = this.#unstored.get(name);
-    if (!stored) return unstored ? { tokens: unstored } : {};
-    const { version } = stored;
-    const envelope = parse<Envelope>(stored.text);
-    const lease = envelope?.lease ?? 0;
-    if (unstored) return { tokens: unstored, lease, version };
-    const content = envelope?.content === undefined ? undefined : attempt(() => decode(envelope.content ?? ''));
-    const tokens = content === undefined ? undefined : parse<GrantTokens>(content);
-    return { ...(tokens && { tokens }), lease, version };
+    // Of what a newer `postern login` has replaced nothing is used.
+    if (unstored && unstored.generation === generation) {
+      // Nobody has written since: the lease is this process's own, and over.
+      const isOwn = unstored.version === stored?.version;
+      return { ...unstored, ...known, ...(isOwn && { lease: 0 }) };
+    }
+    this.#unstored.delete(name);
+    const kept = content === undefined ? undefined : attempt(() => Object(JSON.parse(decode(content))) as Kept);
+    return { ...(kept && { kept }), ...known };
   }
 
-  #write({ name, encode }: Place, { tokens, lease, version }: Entry): Promise<string | undefined> {
+  #write({ name, encode }: Place, { kept, lease, generation, version }: Entry): Promise<string | undefined> {
     const envelope: Envelope = {
       used: Date.now(),
-      ...(tokens && { content: encode(JSON.stringify(tokens)) }),
+      ...(kept && { content: encode(JSON.stringify(kept)) }),
       ...(lease && { lease }),
+      ...(generation !== undefined && { generation }),
     };
     return this.#store.write(name, JSON.stringify(envelope), version);
   }
 
+  /** Without the user, for the token service does not hear of it: an app that names many users has one grant all the same. */
   async #nameOf(owner: GrantOwner, presented: string): Promise<string> {
     this.#key ??= this.#storeKey();
+    const { tenant, destination, tokenServiceURL, clientId } = owner;
     const key = await this.#key.catch((error) => {
       this.#key = undefined;
       throw error;
     });
     return `grant-${createHmac('sha256', key)
-      .update(JSON.stringify([...identity(owner), presented]))
+      .update(JSON.stringify([tenant ?? null, destination, tokenServiceURL, clientId, presented]))
       .digest('hex')}`;
   }
 
@@ -222,27 +244,24 @@ export class Grants {
   }
 }
 
-/** @param last what it returned the last time; may be returned again where nothing newer can be had */
-export type Issue = (last: GrantTokens | undefined) => Promise<IssuedTokens>;
+/** @param last what was kept of what it returned the last time */
+export type Issue = (last: Kept | undefined) => Promise<IssuedTokens>;
+
+function survivor({ refreshToken, ...access }: IssuedTokens, presented?: string): Kept | undefined {
+  if (refreshToken === undefined) return { access };
+  return refreshToken === presented ? undefined : { refreshToken };
+}
 
 function plainPlace(owner: GrantOwner): Place {
   return { name: loginName(owner), encode: (text) => text, decode: (text) => text };
 }
 
-function loginName(owner: GrantOwner): string {
-  return `login-${hash(JSON.stringify(identity(owner)))}`;
-}
-
-function identity({ tenant, destination, user, tokenServiceURL, clientId }: GrantOwner): unknown[] {
-  return [tenant ?? null, destination, user, tokenServiceURL, clientId];
+function loginName({ tenant, destination, user, tokenServiceURL, clientId }: GrantOwner): string {
+  return `login-${hash(JSON.stringify([tenant ?? null, destination, user, tokenServiceURL, clientId]))}`;
 }
 
 function hash(text: string): string {
   return createHash('sha256').update(text).digest('hex');
-}
-
-function parse<T>(text: string): T | undefined {
-  return attempt(() => Object(JSON.parse(text)) as T);
 }
 
 /** What can't be read is as if it were not there. */

@@ -1,8 +1,8 @@
-import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Failure } from '../../failure.ts';
-import { SECRET_LIMIT } from '../limits.ts';
+import { SECRET_WRITE_MS } from '../limits.ts';
+import { SecretDraft } from './secret-draft.ts';
 import type { GrantStore, Stored } from './store.ts';
 
 export interface ClusterAccess {
@@ -18,19 +18,31 @@ interface Secret {
   data?: Record<string, string>;
 }
 
-/** Attempts in all at a Secret that others write as well: they write when tokens are renewed, so a handful at a time. */
-const ATTEMPTS = 20;
 /** Milliseconds after which the list of names is read again when it is asked for. */
 const NAMES_MS = 10_000;
+/** Longest wait, in milliseconds, after another process wrote first; random, so that many do not come back together. */
+const WAIT_MS = 200;
+
+/** Something to do with the Secret as it is. Its result counts when what it changed in the draft is written. */
+interface Job {
+  run: (draft: SecretDraft) => unknown;
+  /** Date.now() from which on it is not tried again. */
+  until: number;
+  resolve: (result: unknown) => void;
+  reject: (error: unknown) => void;
+}
 
 /**
  * One Kubernetes Secret, one key per entry. Each write carries the Secret's resourceVersion, and the API server refuses it with 409 where another
- * write came first. Needs `get` and `patch` on this Secret, and `create` where it does not exist yet.
+ * write came first. Whoever asks while a request is under way waits for the next: all who wait share one GET and one PATCH, so that a
+ * process never competes with itself. Needs `get` and `patch` on this Secret, and `create` where it does not exist yet.
  */
 export class KubernetesSecretStore implements GrantStore {
   readonly #access: ClusterAccess;
   readonly #collection: string;
   readonly #name: string;
+  #jobs: Job[] = [];
+  #isWorking = false;
   #names = new Set<string>();
   #namesAt = 0;
 
@@ -40,72 +52,97 @@ export class KubernetesSecretStore implements GrantStore {
     this.#name = place.name;
   }
 
-  async read(name: string): Promise<Stored | undefined> {
-    return entryOf(await this.#secret(), name);
+  read(name: string): Promise<Stored | undefined> {
+    return this.#do((draft) => draft.read(name));
   }
 
-  async write(name: string, text: string, version: string | undefined): Promise<string | undefined> {
-    const value = Buffer.from(text).toString('base64');
-    const done = await this.#swap(name, version, (secret) => ({
-      ...this.#surplus(secret, name, value),
-      [name]: value,
-    }));
-    return done ? versionOf(value) : undefined;
+  write(name: string, text: string, version: string | undefined): Promise<string | undefined> {
+    return this.#do((draft) => (draft.read(name)?.version === version ? draft.write(name, text) : undefined));
   }
 
-  async remove(name: string, version: string): Promise<void> {
-    await this.#swap(name, version, () => ({ [name]: null }));
+  remove(name: string, version: string): Promise<void> {
+    return this.#do((draft) => {
+      if (draft.read(name)?.version === version) draft.remove(name);
+    });
   }
 
   has(name: string): boolean {
     if (Date.now() - this.#namesAt > NAMES_MS) {
       this.#namesAt = Date.now();
-      this.#secret().catch(() => {});
+      this.open().catch(() => {});
     }
     return this.#names.has(name);
   }
 
   /** Reads the list of names for `has`. */
   async open(): Promise<void> {
-    await this.#secret();
+    await this.read('');
   }
 
-  async #swap(
-    name: string,
-    version: string | undefined,
-    data: (secret: Secret | undefined) => Record<string, string | null>,
-  ): Promise<boolean> {
-    for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
-      const secret = await this.#secret();
-      if (entryOf(secret, name)?.version !== version) return false;
-      if (await this.#send(secret, data(secret))) return true;
-      // Another entry was written in between, or this one: the next look tells.
-      await sleep(Math.random() * 20 * attempt);
+  #do<T>(run: (draft: SecretDraft) => T): Promise<T> {
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    this.#jobs.push({ run, until: Date.now() + SECRET_WRITE_MS, resolve: resolve as Job['resolve'], reject });
+    if (!this.#isWorking) this.#work();
+    return promise;
+  }
+
+  /** Never rejects: errors are those of the jobs. */
+  async #work(): Promise<void> {
+    this.#isWorking = true;
+    let lost = 0;
+    while (this.#jobs.length > 0) {
+      const jobs = this.#jobs.splice(0);
+      const isDone = await this.#round(jobs).catch((error) => {
+        for (const { reject } of jobs) reject(error);
+        return true;
+      });
+      lost = isDone ? 0 : lost + 1;
+      if (isDone) continue;
+      await sleep(Math.random() * Math.min(WAIT_MS, 20 * lost));
+      this.#jobs.unshift(...this.#inTime(jobs));
     }
-    throw new Failure('token', `the Secret ${this.#name} is written by too many at once`);
+    this.#isWorking = false;
+  }
+
+  /** Whether it is done with them, or another process wrote first. */
+  async #round(jobs: Job[]): Promise<boolean> {
+    const secret = await this.#secret();
+    const draft = new SecretDraft(secret?.data);
+    const settle = jobs.map((job) => attempted(job, draft));
+    if (draft.isChanged && !(await this.#send(secret, draft))) return false;
+    this.#names = new Set(draft.names);
+    this.#namesAt = Date.now();
+    for (const done of settle) done();
+    return true;
+  }
+
+  #inTime(jobs: Job[]): Job[] {
+    const late = jobs.filter(({ until }) => Date.now() >= until);
+    for (const { reject } of late)
+      reject(new Failure('token', `the Secret ${this.#name} is written by too many at once`));
+    return jobs.filter((job) => !late.includes(job));
   }
 
   async #secret(): Promise<Secret | undefined> {
     const response = await this.#request('GET', `/${this.#name}`);
-    const secret = response.status === 404 ? undefined : ((await read(response)) as Secret);
-    this.#names = new Set(Object.keys(secret?.data ?? {}));
-    this.#namesAt = Date.now();
-    return secret;
+    if (response.status !== 404) return (await read(response)) as Secret;
+    await response.body?.cancel();
+    return undefined;
   }
 
   /** Whether it was written: 409 is a write that came first. */
-  async #send(secret: Secret | undefined, data: Record<string, string | null>): Promise<boolean> {
+  async #send(secret: Secret | undefined, { changes }: SecretDraft): Promise<boolean> {
     const response = secret
       ? await this.#request('PATCH', `/${this.#name}`, {
           metadata: { resourceVersion: secret.metadata.resourceVersion },
-          data,
+          data: changes,
         })
       : await this.#request('POST', '', {
           apiVersion: 'v1',
           kind: 'Secret',
           metadata: { name: this.#name },
           type: 'Opaque',
-          data: Object.fromEntries(Object.entries(data).filter(([, value]) => value !== null)),
+          data: Object.fromEntries(Object.entries(changes).filter(([, value]) => value !== null)),
         });
     if (response.status === 409) {
       await response.body?.cancel();
@@ -124,39 +161,15 @@ export class KubernetesSecretStore implements GrantStore {
       ...(body && { body: JSON.stringify(body) }),
     });
   }
-
-  /** The entries to remove so that the Secret stays below its limit: the ones that were used the longest time ago. */
-  #surplus(secret: Secret | undefined, name: string, value: string): Record<string, null> {
-    const others = Object.entries(secret?.data ?? {}).filter(([key]) => key !== name);
-    let size = value.length + others.reduce((sum, [key, text]) => sum + key.length + text.length, 0);
-    const removable = others.filter(([key]) => key.startsWith('grant-')).sort((a, b) => usedAt(a[1]) - usedAt(b[1]));
-    const surplus: Record<string, null> = {};
-    for (const [key, text] of removable) {
-      if (size <= SECRET_LIMIT) break;
-      surplus[key] = null;
-      size -= key.length + text.length;
-    }
-    return surplus;
-  }
 }
 
-function entryOf(secret: Secret | undefined, name: string): Stored | undefined {
-  const value = secret?.data?.[name];
-  if (value === undefined) return undefined;
-  return { text: Buffer.from(value, 'base64').toString('utf8'), version: versionOf(value) };
-}
-
-function versionOf(value: string): string {
-  return createHash('sha256').update(value).digest('hex');
-}
-
-/** What could not be read was never used. */
-function usedAt(value: string): number {
+/** Settles the job when it is called. */
+function attempted({ run, resolve, reject }: Job, draft: SecretDraft): () => void {
   try {
-    const { used } = Object(JSON.parse(Buffer.from(value, 'base64').toString('utf8'))) as { used?: number };
-    return Number(used ?? 0);
-  } catch {
-    return 0;
+    const result = run(draft);
+    return () => resolve(result);
+  } catch (error) {
+    return () => reject(error);
   }
 }
 

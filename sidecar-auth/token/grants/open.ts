@@ -7,7 +7,7 @@ import { createFetch } from '../../http.ts';
 import { DirectoryStore } from './directory.ts';
 import { Grants } from './grants.ts';
 import { KubernetesSecretStore } from './kubernetes-secret.ts';
-import type { GrantStore } from './store.ts';
+import type { GrantStore, StoreLog } from './store.ts';
 
 /** Where Kubernetes mounts a service account into each pod. */
 const SERVICE_ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount';
@@ -17,9 +17,15 @@ const SERVICE_ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount';
  * a grant there lets silent apps write in another's name.
  * @throws Failure token where the folder can't be used, or a Secret is named and this is no pod
  */
-export async function openGrants(place: GrantPlace, environment = process.env): Promise<Grants> {
-  if (place.kind === 'secret') return new Grants(await openSecret(place, environment));
-  return new Grants(await openDirectory(place.path, place.chosen === true));
+export async function openGrants(
+  place: GrantPlace,
+  { log, environment = process.env }: { log?: StoreLog; environment?: NodeJS.ProcessEnv } = {},
+): Promise<Grants> {
+  const store =
+    place.kind === 'secret'
+      ? await openSecret(place, environment)
+      : await openDirectory(place.path, place.chosen === true);
+  return new Grants(store, { ...(log && { log }) });
 }
 
 async function openDirectory(path: string, chosen: boolean): Promise<GrantStore> {
@@ -27,7 +33,7 @@ async function openDirectory(path: string, chosen: boolean): Promise<GrantStore>
     await mkdir(path, { recursive: true, mode: 0o700 });
     await checkOwner(path);
     const store = new DirectoryStore(path);
-    await store.prune((name) => !name.startsWith('grant-'));
+    await store.prune();
     return store;
   } catch (error) {
     const reason = error instanceof Failure ? error.message : (error as NodeJS.ErrnoException).code;

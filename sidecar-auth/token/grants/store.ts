@@ -1,4 +1,5 @@
 import { Failure } from '../../failure.ts';
+import { FULL_LOG_MS } from '../limits.ts';
 
 /** Where grants outlive a restart, and are shared by replicas. Names have letters, digits, `-` and `_`. */
 export interface GrantStore {
@@ -6,6 +7,7 @@ export interface GrantStore {
   /**
    * Compare and swap: writes if the entry still has this version (undefined: if there is none), durably. Returns the new version, or undefined
    * where someone else was first.
+   * @throws StoreFull where it is a new entry for which there is no room: what is in use never goes in its favour
    */
   write(name: string, text: string, version: string | undefined): Promise<string | undefined>;
   /** Removes the entry if it still has this version. */
@@ -19,11 +21,35 @@ export interface Stored {
   version: string;
 }
 
-/** The same store, whose errors are Failures of code `token`. */
-export function told(store: GrantStore): GrantStore {
+/** There is no room. */
+export class StoreFull extends Failure {
+  constructor() {
+    super('token', 'the store of grants is full');
+  }
+}
+
+export interface StoreLog {
+  warn(details: object, text: string): void;
+}
+
+/** Whether it is a grant that an app presents. Those of `postern login` and the key have no limit: a person makes each. */
+export function isPresented(name: string): boolean {
+  return name.startsWith('grant-');
+}
+
+/** The same store, whose errors are Failures of code `token`. That it is full stands in the log, too. */
+export function told(store: GrantStore, log?: StoreLog): GrantStore {
+  let reportedAt = 0;
+  const report = (error: unknown): never => {
+    if (error instanceof StoreFull && Date.now() - reportedAt > FULL_LOG_MS) {
+      reportedAt = Date.now();
+      log?.warn({}, `${error.message}: who presents a token for the first time is refused`);
+    }
+    throw error;
+  };
   return {
     read: (name) => orFailure(store.read(name)),
-    write: (name, text, version) => orFailure(store.write(name, text, version)),
+    write: (name, text, version) => orFailure(store.write(name, text, version)).catch(report),
     remove: (name, version) => orFailure(store.remove(name, version)),
     has: (name) => store.has(name),
   };

@@ -19,10 +19,10 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
-async function listen<T extends Server>(server: T): Promise<number> {
+async function listen<T extends Server>(server: T, host = '127.0.0.1'): Promise<number> {
   const sockets = new Set<{ destroy(): void }>();
   server.on('connection', (socket) => sockets.add(socket));
-  server.listen(0, '127.0.0.1');
+  server.listen(0, host);
   await once(server, 'listening');
   cleanups.push(() => {
     for (const socket of sockets) socket.destroy();
@@ -84,17 +84,50 @@ describe('createFetch', () => {
 
   it('goes by HTTPS_PROXY, with the same trust, and past it for NO_PROXY', async () => {
     const { ca, issue } = await certificates();
-    const port = await listen(createTlsServer(await issue('a', { names: ['service.example', 'a.localhost'] }), hello));
+    const port = await listen(createTlsServer(await issue('a', { names: ['service.example', 'past.invalid'] }), hello));
     const { url, asked } = await proxy();
     vi.stubEnv('HTTPS_PROXY', url);
-    vi.stubEnv('NO_PROXY', 'a.localhost');
+    vi.stubEnv('NO_PROXY', 'past.invalid');
     expect(await (await createFetch({ ca })(`https://service.example:${port}`)).text()).toBe('hello');
     const error = await createFetch()(`https://service.example:${port}`).catch((reason) => reason);
     expect(connectionError(error)).toMatch(/CERT|VERIFY/);
     const proxied = asked.length;
     expect(asked[0]).toBe(`service.example:${port}`);
-    expect(await (await createFetch({ ca })(`https://a.localhost:${port}`)).text()).toBe('hello');
+    const past = await createFetch({ ca })(`https://past.invalid:${port}`).catch((reason) => reason);
+    expect(connectionError(past)).toMatch(/ENOTFOUND|EAI_AGAIN/);
     expect(asked).toHaveLength(proxied);
+  });
+
+  it.each([
+    ['127.0.0.1', '127.0.0.1'],
+    ['127.1.2.3', '127.1.2.3'],
+    ['localhost', '127.0.0.1'],
+    ['tenant.localhost', '127.0.0.1'],
+  ])('goes past any proxy to this machine: http://%s', async (host, address) => {
+    const seen: string[] = [];
+    const hears = createServer((request, response) => {
+      seen.push(`${request.url}`);
+      response.end('from the proxy');
+    });
+    hears.on('connect', (request, socket) => {
+      seen.push(`${request.url}`);
+      socket.end('HTTP/1.1 502 no\r\n\r\n');
+    });
+    const proxyUrl = `http://127.0.0.1:${await listen(hears)}`;
+    for (const name of ['HTTP_PROXY', 'HTTPS_PROXY']) vi.stubEnv(name, proxyUrl);
+    const port = await listen(createServer(hello), address);
+    const ask = createFetch();
+    expect(await (await ask(`http://${host}:${port}`)).text()).toBe('hello');
+    expect(seen).toEqual([]);
+    // The twin: a name that only looks like it.
+    await ask(`http://${host}.example:${port}`).catch(() => {});
+    expect(seen).toEqual([expect.stringContaining(`${host}.example:${port}`)]);
+  });
+
+  it('goes past any proxy to [::1]', async () => {
+    vi.stubEnv('HTTP_PROXY', (await proxy()).url);
+    const error = await createFetch()('http://[::1]:65001').catch((reason) => reason);
+    expect(connectionError(error)).toMatch(/^(ECONNREFUSED|EADDRNOTAVAIL|ENETUNREACH|EHOSTUNREACH)$/);
   });
 
   it('says that a proxy is no URL without quoting it', () => {

@@ -56,9 +56,13 @@ describe('a slow service', () => {
     accounts.provider.subaccount.destinations = [OTHER];
     running.faults.destination = { kind: 'slow', ms: 2_500 };
     forward(121_000);
-    const first = await took(async () => expect(await source.find({ name: 'office' })).toBe(found));
+    const first = await took(async () =>
+      expect((await source.find({ name: 'office' }))?.destination).toBe(found?.destination),
+    );
     expect(first).toBeLessThan(1_800);
-    const next = await took(async () => expect(await source.find({ name: 'office' })).toBe(found));
+    const next = await took(async () =>
+      expect((await source.find({ name: 'office' }))?.destination).toBe(found?.destination),
+    );
     expect(next).toBeLessThan(500);
     await vi.waitFor(() => expect(running.log).toHaveLength(3), 5_000);
     await vi.waitFor(async () => expect(userOf(await source.find({ name: 'office' }))).toBe('other@example'), 3_000);
@@ -94,7 +98,7 @@ describe.each<[string, () => Response]>([
     const found = await source.find({ name: 'office' });
     state.answer = answer;
     forward(121_000);
-    expect(await source.find({ name: 'office' })).toBe(found);
+    expect((await source.find({ name: 'office' }))?.destination).toBe(found?.destination);
     const failure = await failureOf(source.find({ name: 'other' }));
     expect(failure).toBeInstanceOf(Outage);
     expect(failure).toMatchObject({ code: 'unknown_destination', retry: true });
@@ -115,7 +119,7 @@ it('after a refusal an outage is still bridged', async () => {
   expect(await failureOf(source.find({ name: 'office' }))).toMatchObject({ retry: false });
   state.answer = () => new Response('', { status: 503 });
   forward(6_000);
-  expect(await source.find({ name: 'office' })).toBe(found);
+  expect((await source.find({ name: 'office' }))?.destination).toBe(found?.destination);
 });
 
 describe('in an outage', () => {
@@ -144,7 +148,7 @@ describe('in an outage', () => {
   ])('a binding that is %s loses nothing', async (_what, change) => {
     const { source, file, running, found } = await outage();
     await change(file, running);
-    expect(await source.find({ name: 'office' })).toBe(found);
+    expect((await source.find({ name: 'office' }))?.destination).toBe(found?.destination);
   });
 
   it('a binding of another service does not get what the old one said', async () => {
@@ -160,7 +164,7 @@ describe('in an outage', () => {
       { name: 'main', binding: file },
       { name: 'other', binding: other },
     ]);
-    expect(await source.find({ name: 'office' })).toBe(found);
+    expect((await source.find({ name: 'office' }))?.destination).toBe(found?.destination);
   });
 });
 

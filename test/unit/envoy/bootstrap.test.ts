@@ -48,6 +48,8 @@ describe('what must not be forgotten', () => {
     expect(made().clusters.map(({ name }) => name)).toEqual([
       'postern-direct',
       'postern-direct-tls',
+      'postern-direct-preconnect',
+      'postern-direct-tls-preconnect',
       'postern-relay',
       'postern-helper',
       'postern-fallback-smtp',
@@ -71,10 +73,22 @@ describe('what must not be forgotten', () => {
     expect(alone.map(({ name }) => name)).toEqual(['postern-direct', 'postern-direct-tls', 'postern-relay']);
   });
 
-  test('a TLS connection whose name was not set fits no certificate', () => {
-    const tls = made().clusters.find(({ name }) => name === 'postern-direct-tls');
-    expect(tls?.transport_socket.typed_config).toMatchObject({ sni: 'unset.invalid', auto_sni_san_validation: true });
+  test('where connections stand ready they come from a shared pool: with both, they leak', () => {
+    const ready = made().clusters.filter(({ name }) => name.endsWith('-preconnect'));
+    expect(ready).toHaveLength(2);
+    for (const cluster of ready) {
+      expect(cluster).toMatchObject({ preconnect_policy: { per_upstream_preconnect_ratio: 1.5 } });
+      expect(cluster).not.toHaveProperty('connection_pool_per_downstream_connection');
+    }
   });
+
+  test.each(['postern-direct-tls', 'postern-direct-tls-preconnect'])(
+    'a TLS connection of %s whose name was not set fits no certificate',
+    (cluster) => {
+      const tls = made().clusters.find(({ name }) => name === cluster);
+      expect(tls?.transport_socket.typed_config).toMatchObject({ sni: 'unset.invalid', auto_sni_san_validation: true });
+    },
+  );
 
   test('nothing listens on TCP, and every socket is for its owner alone', () => {
     const config = bootstrap({ runDir, caFile: 'ca.pem' }) as {

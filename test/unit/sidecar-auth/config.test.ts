@@ -260,6 +260,23 @@ it('draws no conclusions from what it could not read', () => {
     expect(mistakesOf({ 'postern.yaml': { destinations, listeners } })).toHaveLength(1);
 });
 
+it('what only the Destination service can know needs one; what token services need does not', () => {
+  const at = (more: object) =>
+    mistakesOf({
+      'postern.yaml': { ...FILE, listeners: [{ destination: 'office-mail', address: '127.0.0.1:1', ...more }] },
+    });
+  const own = { tokenServiceTenant: 'acme', redirectUri: 'https://a.example/', codeVerifier: 'v'.repeat(43) };
+  expect(at(own)).toEqual([]);
+  for (const [key, value] of Object.entries({
+    instance: 'main',
+    tenant: 'acme',
+    level: 'instance',
+    fragment: { name: 'f' },
+    chain: { name: 'c' },
+  }))
+    expect(at({ ...own, [key]: value })).toEqual([`postern.yaml listeners[0].${key}: needs destinations.services`]);
+});
+
 it('a missing key says what is allowed', () => {
   const found = mistakesOf({
     'postern.yaml': { destinations: {}, connectivity: {}, listeners: [{ app: {} }] },

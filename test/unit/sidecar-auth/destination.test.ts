@@ -253,9 +253,19 @@ it.each(['http://login.example.com/token', 'https://a:b@login.example.com/token'
   },
 );
 
-it.each(['http://127.0.0.1:8080/token', 'https://{tenant}.example.com/token'])('tokenServiceURL %s is taken', (url) => {
+it('tokenServiceURL may be on this machine', () => {
+  const url = 'http://127.0.0.1:8080/token';
   expect(token({ ...OAUTH, tokenServiceURL: url })?.url).toBe(url);
 });
+
+it.each(['tokenServiceURL', 'authorizationURL', 'deviceAuthorizationURL', 'issuer'])(
+  '{tenant} in %s is for tokenServiceURLType Common',
+  (key) => {
+    const one = { ...OAUTH, [key]: 'https://{tenant}.example.com/x' };
+    expect(token({ ...one, tokenServiceURLType: 'Common' })).toBeDefined();
+    expect(mistakes(one)).toEqual([`${key}: must not have {tenant} in it, unless tokenServiceURLType is Common`]);
+  },
+);
 
 it('needs what the grant needs', () => {
   const { clientSecret: _s, 'mail.user': _u, ...bare } = OAUTH;
@@ -438,7 +448,7 @@ it('a wrong Authentication hides no other mistake', () => {
     'mail.passwordFile',
   ]);
   const { clientId: _c, ...oauth } = { ...OAUTH, Authentication: 'OAuth2', tokenServiceURLType: 'x' };
-  expect(keys(oauth)).toEqual(['Authentication', 'clientId', 'tokenServiceURLType']);
+  expect(keys(oauth)).toEqual(['Authentication', 'tokenServiceURLType', 'clientId']);
   expect(keys({ ...bare, Authentication: 'None' })).toEqual(['Authentication']);
 });
 
@@ -484,4 +494,29 @@ it.each([
 ])('needs %s', (key) => {
   const rest = Object.fromEntries(Object.entries(MAIL).filter(([name]) => name !== key));
   expect(mistakes(rest).some((line) => line.startsWith(`${key}: `) && line.includes('missing'))).toBe(true);
+});
+
+it.each([
+  [{}, undefined],
+  [{ 'mail.smtps.capabilities': 'remembered' }, undefined],
+  [{ 'mail.smtps.capabilities': 'asked' }, 'asked'],
+])('%j: capabilities %s', (more, capabilities) => {
+  expect(destination({ ...MAIL, ...more })?.capabilities).toBe(capabilities);
+});
+
+it.each([
+  [{}, undefined],
+  [{ 'mail.smtps.preconnect': 'false' }, undefined],
+  [{ 'mail.smtps.preconnect': 'true' }, true],
+])('%j: preconnect %s', (more, preconnect) => {
+  expect(destination({ ...MAIL, ...more })?.preconnect).toBe(preconnect);
+});
+
+it.each([
+  [{ 'mail.smtps.ssl.trust': '*' }],
+  [{ 'mail.transport.protocol': 'smtp', 'mail.smtp.host': 'mx.example', 'mail.smtp.preconnect': 'true' }],
+])('preconnect is a mistake where the relay leads to the server: %j', (more) => {
+  expect(mistakes({ ...MAIL, 'mail.smtps.preconnect': 'true', ...more })).toContainEqual(
+    expect.stringContaining('preconnect: is for Internet destinations'),
+  );
 });

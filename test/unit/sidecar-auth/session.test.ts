@@ -53,7 +53,7 @@ function sessionsOf(table: RouteTable, resolve = both, workers = 4, issuer?: Tok
     table,
     resolve,
     workers,
-    served: async () => undefined,
+    served: async () => ({}),
     issuer: () => issuer,
     refused: (token) => issuer?.refused(token),
     onChange: () => {},
@@ -98,6 +98,27 @@ it('direct TLS to a literal: san, no sni; plain: neither', async () => {
 it('relay: no address, 120 s, and nothing is resolved', async () => {
   const { value } = await answer(ONPREMISE, { resolve: () => Promise.reject(new Error('asked')) });
   expect([value('to'), value('address'), value('keep')]).toEqual([['relay'], [], ['120']]);
+});
+
+it('what the Destination service said is kept only as long as it holds', async () => {
+  const { destination, ...entry } = ONPREMISE;
+  const keep = async (until: number | undefined, ofFile: Entry = entry) => {
+    const table = new RouteTable();
+    table.update([ofFile]);
+    const served = async () => ({
+      ...(ofFile === entry && destination && { destination }),
+      ...(until !== undefined && { until }),
+    });
+    const deps = { issuer: () => undefined, refused: () => {}, onChange: () => {} };
+    const sessions = new Sessions({ table, resolve: both, workers: 1, served, ...deps });
+    return Number(Object.fromEntries(await sessions.answer(ID)).keep);
+  };
+  expect(await keep(Date.now() + 1_900)).toBe(1);
+  expect(await keep(Date.now() - 1_000)).toBe(0);
+  expect(await keep(Date.now() + 500_000)).toBe(120);
+  // A file that stands in while the service is down, and one where there is no service.
+  expect(await keep(Date.now() + 10_500, ONPREMISE)).toBe(10);
+  expect(await keep(undefined, ONPREMISE)).toBe(120);
 });
 
 it('no login, and a name for EHLO in SMTP only', async () => {
@@ -336,7 +357,7 @@ it('a refused token is dropped before anything is told or asked', async () => {
   const order: string[] = [];
   const served = async () => {
     order.push('asked');
-    return undefined;
+    return {};
   };
   const refused = (token: string) => {
     order.push(`dropped ${token}`);

@@ -21,7 +21,7 @@ import { issuerIn } from './world-issuer.ts';
 const DONE = 'A Postern that runs takes it up within two minutes';
 
 /** FILE, with one destination and grants in a folder. */
-async function configured(op: OpenIdProvider, more: object = {}, services: object[] = []) {
+async function configured(op: OpenIdProvider, more: object = {}, services: object[] = [], listener: object = {}) {
   const folder = await temporaryFolder();
   const properties = {
     Name: 'mine',
@@ -42,7 +42,7 @@ async function configured(op: OpenIdProvider, more: object = {}, services: objec
   const file = {
     destinations: { directory: './destinations', ...(services.length > 0 && { services }) },
     grants: { directory: './grants' },
-    listeners: [{ destination: 'mine', address: '127.0.0.1:1587' }],
+    listeners: [{ destination: 'mine', address: '127.0.0.1:1587', ...listener }],
   };
   const configFile = join(folder, 'postern.yaml');
   await writeFile(configFile, JSON.stringify(file));
@@ -107,7 +107,7 @@ describe('in a browser', () => {
     const first = (await issuer.silent?.())?.value ?? '';
     issuer.refused(first);
     expect(await issuer.silent?.()).toBeDefined();
-    expect(op.log.map(({ grant }) => grant)).toEqual(['authorization_code', 'refresh_token']);
+    expect(op.log.map(({ grant }) => grant)).toEqual(['authorization_code', 'refresh_token', 'refresh_token']);
     expect(said).not.toContain(first);
   });
 
@@ -130,6 +130,26 @@ describe('in a browser', () => {
     });
     expect(said).not.toContain(SECRET);
     expect(issuerIn(grants, mine(configFile))).toHaveProperty('silent');
+  });
+
+  it('with the tenant of the listener in each URL', async () => {
+    const op = await provider();
+    // The one path of all these is the "tenant".
+    const properties = {
+      tokenServiceURLType: 'Common',
+      tokenServiceURL: `${op.issuer}/{tenant}`,
+      authorizationURL: `${op.issuer}/auth?for={tenant}`,
+    };
+    const { configFile, grants } = await configured(op, properties, [], { tokenServiceTenant: 'token' });
+    const said = await run(configFile, async (page) => {
+      expect(page.searchParams.get('for')).toBe('token');
+      await browse(page);
+    });
+    expect(said).toContain(DONE);
+    const tenant = { tokenServiceTenant: 'token' };
+    expect(issuerIn(grants, mine(configFile), tenant)).toHaveProperty('silent');
+    const { configFile: without } = await configured(op, properties);
+    await expect(run(without, () => expect.fail('nobody is asked'))).rejects.toThrow('needs tokenServiceTenant');
   });
 
   it('minds only the redirect that it waits for', async () => {

@@ -1,7 +1,9 @@
 import { mkdir, readdir, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { DirectoryStore } from '../../../sidecar-auth/token/grants/directory.ts';
+import { Grants } from '../../../sidecar-auth/token/grants/grants.ts';
 import { KubernetesSecretStore } from '../../../sidecar-auth/token/grants/kubernetes-secret.ts';
 import { seal, unseal } from '../../../sidecar-auth/token/grants/seal.ts';
 import { type GrantStore, told } from '../../../sidecar-auth/token/grants/store.ts';
@@ -9,6 +11,20 @@ import { apiServer } from './api-server.ts';
 import { temporaryFolder } from './world.ts';
 
 const TOKEN = 'service-account-token';
+const OWNER = { destination: 'd', user: 'u', tokenServiceURL: 'https://t.example/', clientId: 'c' };
+
+/** Octets of a grant with a long refresh token. */
+const LONG = 100_000;
+const HALF_A_YEAR = 184 * 86_400_000;
+
+function grant({ used, octets = 1 }: { used: number; octets?: number }): string {
+  return JSON.stringify({ used, content: 'x'.repeat(octets) });
+}
+
+/** What a process that was killed has left behind, and one that lives. */
+function lease(until: number): string {
+  return JSON.stringify({ used: Date.now(), lease: until });
+}
 
 async function secretStore() {
   const folder = await temporaryFolder();
@@ -141,7 +157,7 @@ describe('a folder', () => {
     const old = new Date(Date.now() - 61_000);
     for (const file of ['login-a/.old', 'login-c/.old']) await utimes(join(folder, file), old, old);
     expect(['login-a', 'login-b', 'login-c'].map((name) => store.has(name))).toEqual([false, false, true]);
-    await store.prune((name) => !name.startsWith('grant-'));
+    await store.prune();
     expect((await readdir(folder, { recursive: true })).sort()).toEqual([
       ...['login-b', 'login-b/.new', 'login-c', 'login-c/1'],
     ]);
@@ -161,11 +177,35 @@ describe('a folder', () => {
   it('forgets what nobody has used for half a year', async () => {
     const folder = await temporaryFolder();
     const store = new DirectoryStore(folder);
-    for (const name of ['grant-old', 'grant-new', 'login-old', 'key']) await store.write(name, 'x', undefined);
+    const used = grant({ used: Date.now() });
+    for (const name of ['grant-old', 'grant-new', 'login-old', 'key']) await store.write(name, used, undefined);
     const old = new Date(Date.now() - 184 * 86_400_000);
     for (const name of ['grant-old', 'login-old', 'key']) await utimes(join(folder, name), old, old);
-    await store.prune((name) => !name.startsWith('grant-'));
+    await store.prune();
     expect((await readdir(folder)).sort()).toEqual(['grant-new', 'key', 'login-old']);
+  });
+
+  it('takes no new grant when it is full, and says so; what is there, logins and what is over stand aside', async () => {
+    const folder = await temporaryFolder();
+    const said: string[] = [];
+    const store = told(new DirectoryStore(folder, 2), { warn: (_, text) => said.push(text) });
+    const first = await store.write('grant-a', grant({ used: Date.now() }), undefined);
+    await store.write('grant-b', lease(Date.now() + 20_000), undefined);
+    for (const name of ['grant-c', 'grant-d'])
+      await expect(store.write(name, 'x', undefined)).rejects.toMatchObject({ code: 'token', retry: true });
+    expect(said).toEqual(['the store of grants is full: who presents a token for the first time is refused']);
+    expect(await store.write('grant-a', grant({ used: Date.now() }), first)).toBeDefined();
+    expect(await store.write('login-a', 'x', undefined)).toBeDefined();
+    expect((await readdir(folder)).sort()).toEqual(['grant-a', 'grant-b', 'login-a']);
+  });
+
+  it('when it is full, what a killed process left makes room', async () => {
+    const folder = await temporaryFolder();
+    const store = new DirectoryStore(folder, 2);
+    await store.write('grant-a', grant({ used: Date.now() }), undefined);
+    await store.write('grant-b', lease(Date.now() - 61_000), undefined);
+    expect(await store.write('grant-c', 'x', undefined)).toBeDefined();
+    expect((await readdir(folder)).sort()).toEqual(['grant-a', 'grant-c']);
   });
 
   it('says what is wrong with it', async () => {
@@ -187,18 +227,93 @@ describe('a Secret', () => {
     expect(Object.keys(secrets.get('grants')?.data ?? {})).toEqual(['key', 'grant-a']);
   });
 
-  it('stays below 1 MiB: the grants that were not used for the longest time go, logins stay', async () => {
+  it('takes no new grant when it is full, and goes on with those it has; logins have room', async () => {
     const { open, secrets } = await secretStore();
     const store = open();
-    const entry = (used: number) => JSON.stringify({ used, content: 'x'.repeat(100_000) });
-    await store.write('login-a', entry(0), undefined);
-    for (const used of [3, 1, 2, 4, 5, 6, 7]) {
-      expect(await store.write(`grant-${used}`, entry(used), undefined)).toBeDefined();
-    }
-    const left = ['grant-3', 'grant-4', 'grant-5', 'grant-6', 'grant-7', 'login-a'];
-    expect(Object.keys(secrets.get('grants')?.data ?? {}).sort()).toEqual(left);
-    expect(await store.read('grant-1')).toBeUndefined();
-    expect(await store.read('login-a')).toBeDefined();
+    const used = Date.now();
+    const versions = [];
+    for (let one = 0; one < 8; one++)
+      versions.push(await store.write(`grant-${one}`, grant({ used, octets: LONG }), undefined));
+    await expect(store.write('grant-new', grant({ used, octets: LONG }), undefined)).rejects.toThrow('is full');
+    expect(await store.write('grant-0', grant({ used, octets: LONG + 1 }), versions[0])).toBeDefined();
+    expect(await store.write('login-a', grant({ used, octets: LONG }), undefined)).toBeDefined();
+    const names = Array.from({ length: 8 }, (_, one) => `grant-${one}`);
+    expect(Object.keys(secrets.get('grants')?.data ?? {})).toEqual([...names, 'login-a']);
+  });
+
+  it('is not filled by an app that names many users with one token, and nobody loses a grant', async () => {
+    const { open, secrets } = await secretStore();
+    const grants = new Grants(open());
+    let count = 0;
+    const rotating = async () => {
+      const refreshToken = `${++count}`.padEnd(2_000, 'r');
+      return { accessToken: 'a'.repeat(2_000), expiresAt: Date.now() + 3_600_000, refreshToken };
+    };
+    await grants.presented(OWNER, 'of someone else', rotating);
+    const users = Array.from({ length: 500 }, (_, index) => `user-${index}`);
+    for (const user of users) await grants.presented({ ...OWNER, user }, 'of the app', rotating);
+    expect(Object.keys(secrets.get('grants')?.data ?? {})).toHaveLength(3); // with the key
+    let last: string | undefined;
+    await new Grants(open()).presented(OWNER, 'of someone else', async (kept) => {
+      last = kept?.refreshToken;
+      return await rotating();
+    });
+    expect(last).toMatch(/^1r/);
+  });
+
+  it('when it is full, what is over makes room', async () => {
+    const { open, secrets } = await secretStore();
+    const store = open();
+    await store.write('grant-unused', grant({ used: Date.now() - HALF_A_YEAR, octets: LONG }), undefined);
+    await store.write('grant-killed', lease(Date.now() - 61_000), undefined);
+    await store.write('grant-asking', lease(Date.now() + 20_000), undefined);
+    await store.write('login-unused', grant({ used: 0 }), undefined);
+    for (let one = 0; one < 8; one++)
+      await store.write(`grant-${one}`, grant({ used: Date.now(), octets: LONG }), undefined);
+    const names = Array.from({ length: 8 }, (_, one) => `grant-${one}`);
+    expect(Object.keys(secrets.get('grants')?.data ?? {}).sort()).toEqual([...names, 'grant-asking', 'login-unused']);
+  });
+
+  it('a new grant that is only a lease counts for what may become of it', async () => {
+    const { open } = await secretStore();
+    const store = open();
+    const written = await Promise.allSettled(
+      Array.from({ length: 1_000 }, (_, one) => store.write(`grant-${one}`, lease(Date.now() + 20_000), undefined)),
+    );
+    expect(written.filter(({ status }) => status === 'fulfilled')).toHaveLength(800);
+  });
+
+  it('200 users at once, in two processes: nobody is turned away, and requests are shared', async () => {
+    const { open, secrets, requests } = await secretStore();
+    const processes = [open(), open()].map((store) => new Grants(store));
+    const users = Array.from({ length: 200 }, (_, index) => `user-${index}`);
+    const got = await Promise.all(
+      users.map(async (user, index) => {
+        await sleep(Math.random() * 50);
+        const grants = processes[index % 2] as Grants;
+        return grants.presented({ ...OWNER, user }, `code of ${user}`, async () => {
+          await sleep(Math.random() * 50);
+          return { accessToken: `a-${user}`, expiresAt: Date.now() + 3_600_000, refreshToken: `r-${user}` };
+        });
+      }),
+    );
+    expect(got.map(({ accessToken }) => accessToken)).toEqual(users.map((user) => `a-${user}`));
+    const entries = Object.keys(secrets.get('grants')?.data ?? {}).filter((name) => name.startsWith('grant-'));
+    expect(entries).toHaveLength(200);
+    expect(requests.length).toBeLessThan(400);
+  });
+
+  it('goes on as long as others write first, until the login has no more time', async () => {
+    const { open, secrets } = await secretStore();
+    const store = open();
+    await store.write('key', 'k', undefined);
+    const secret = secrets.get('grants') ?? expect.fail('no Secret');
+    let others = 40;
+    Object.defineProperty(secret.metadata, 'resourceVersion', { get: () => `${others > 0 ? others-- : 0}` });
+    const begin = performance.now();
+    expect(await store.write('grant-a', 'one', undefined)).toBeDefined();
+    expect(others).toBe(0);
+    expect(performance.now() - begin).toBeLessThan(30_000);
   });
 
   it('takes a rotated token, and says when it is refused', async () => {
