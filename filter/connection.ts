@@ -28,6 +28,7 @@ import { vm } from './vm';
 
 const MILLISECOND: u64 = 1000000;
 const ALL: i32 = i32.MAX_VALUE;
+const NOTHING: Bytes = new Bytes();
 
 /** One connection of an app: its machine, driven by the host's callbacks, until the login is done. */
 export class Connection {
@@ -88,22 +89,23 @@ export class Connection {
     if (end) this.appEnded = true;
     // Without a route the bytes stay with Envoy, which stops reading when there are many.
     if (machine == null) return Action.pause;
-    this.hearApp(machine, length > 0 ? readBuffer(Buffer.downstream, length) : new Bytes());
+    const bytes = length > 0 ? readBuffer(Buffer.downstream, length) : new Bytes();
+    this.hearApp(machine, bytes);
     if (machine.phase == Phase.over) {
       replaceBuffer(Buffer.downstream, length, machine.toServer);
       this.settle(machine);
       return Action.go;
     }
-    this.afterEvent(machine, length);
+    this.afterEvent(machine, bytes);
     return Action.pause;
   }
 
   onServerData(length: i32, end: bool): void {
     const machine = this.machine;
     if (machine == null || (length == 0 && !end)) return;
-    if (!this.connected) this.onFirstBytes(machine);
     if (vm.held + length > HELD_BY_VM && machine.heldBytes + length > HELD_BY_RIGHT) machine.overload();
     const bytes = length > 0 ? readBuffer(Buffer.upstream, length) : new Bytes();
+    if (!this.connected) this.onFirstBytes(machine);
     if (length > 0) machine.fromServer(bytes);
     this.countHeld(machine.heldBytes);
     // Before the end is looked at: a refused token must be told even where the server closes.
@@ -241,13 +243,12 @@ export class Connection {
   }
 
   /**
-   * Sends what the machine has for the server, in place of the `taken` bytes that the app has sent. False: it could not be sent, for the
-   * app has not spoken yet.
+   * Sends what the machine has for the server, in place of what the app has just said. False: it could not be sent, for the app has not
+   * spoken yet.
    */
-  private afterEvent(machine: Machine, taken: i32 = 0): bool {
+  private afterEvent(machine: Machine, said: Bytes = NOTHING): bool {
     const toServer = machine.toServer;
-    const nothing = toServer.length == 0 && taken == 0;
-    const sent = nothing || replaceBuffer(Buffer.downstream, taken, toServer);
+    const sent = toServer.same(said) || replaceBuffer(Buffer.downstream, said.length, toServer);
     const goesOn = sent && (toServer.length > 0 || (machine.phase == Phase.over && this.appEnded));
     this.settle(machine);
     if (goesOn) continueDownstream();
@@ -266,7 +267,7 @@ export class Connection {
 
   private onLogin(): void {
     this.loginPending = false;
-    countLogin(this.listener.protocol);
+    countLogin(this.listener);
   }
 
   private onFailure(machine: Machine): void {

@@ -14,6 +14,8 @@ export class Listener {
   protocol: Bytes = new Bytes();
   /** The filter state that leads a connection to the fallback. */
   fallback: Bytes = new Bytes();
+  /** The counter of its logins, or -1. */
+  logins: i64 = -1;
   /** Connections of this worker that are open. */
   open: i32 = 0;
   /** Connections that wait for the answer that is under way. */

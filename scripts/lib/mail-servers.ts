@@ -10,13 +10,32 @@ const POLICY = '/usr/sbin/policy-rc.d';
 /** Makes sure that the servers of the live tests are installed. @returns why they are not; undefined when they are */
 export function mailServers(say: (line: string) => void, policy = POLICY): string | undefined {
   if (process.env.POSTERN_LIVE_SKIP) return process.env.POSTERN_LIVE_SKIP;
+  return debianPackages(PACKAGES, 'Dovecot and Postfix', say, policy);
+}
+
+/**
+ * Makes sure that Debian packages are installed; a service that they bring is not started.
+ * @param title what the reader of a refusal knows them as
+ * @returns why they are not; undefined when they are
+ */
+export function debianPackages(
+  packages: string[],
+  title: string,
+  say: (line: string) => void,
+  policy = POLICY,
+): string | undefined {
   if (!findProgram('apt-get') || !findProgram('dpkg-query'))
-    return 'Dovecot and Postfix come through apt, and this is not Debian or Ubuntu';
-  if (process.getuid?.() !== 0) return 'Dovecot and Postfix need root to be installed and started';
-  const missing = PACKAGES.filter((name) => !isInstalled(name));
+    return `${title} come through apt, and this is not Debian or Ubuntu`;
+  if (process.getuid?.() !== 0) return `${title} need root to be installed and started`;
+  const missing = missingPackages(packages);
   if (missing.length === 0) return undefined;
   say(`installing ${missing.join(', ')} ...`);
   return withoutServices(policy, () => install(missing));
+}
+
+/** Those that are not installed; all of them where there is no dpkg. */
+export function missingPackages(packages: string[]): string[] {
+  return packages.filter((name) => !isInstalled(name));
 }
 
 function isInstalled(name: string): boolean {

@@ -28,10 +28,10 @@ export async function placeOf(where: string, env: NodeJS.ProcessEnv = process.en
 
 async function placeAt(path: string): Promise<Place> {
   if (!(await isDirectory(path))) {
-    return { stamp: await stamp(path), read: async () => parsed(await readSmall(path, BINDING_LIMIT)) };
+    return { stamp: stamp(path), read: async () => parsed(await readSmall(path, BINDING_LIMIT)) };
   }
   const names = await filesOf(path);
-  const stamps = await Promise.all(names.map((name) => stamp(join(path, name))));
+  const stamps = names.map((name) => stamp(join(path, name)));
   return { stamp: names.map((name, index) => `${name} ${stamps[index]}`).join(), read: () => readFolder(path, names) };
 }
 

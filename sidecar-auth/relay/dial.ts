@@ -15,8 +15,8 @@ export interface Means {
 }
 
 /**
- * A connection to the mail server with the target's security, all of it under one deadline: the signal. Attach 'data' listeners in the turn in
- * which this resolves (see handshake of SOCKS5). Rejects with a Failure, and leaves no socket behind.
+ * A connection to the mail server with the target's security, all of it under one deadline: the signal. What has come of the server already
+ * is in the socket. Rejects with a Failure, and leaves no socket behind.
  */
 export async function dial(target: RelayTarget, means: Means, signal: AbortSignal): Promise<Socket> {
   const socket = isTunnelTarget(target)

@@ -35,3 +35,6 @@ export const TLS_SESSIONS_LIMIT = 1000;
 
 /** How long a session is resumed: so long may a server go on whose certificate was revoked or whose CA is no longer trusted. */
 export const TLS_SESSION_MS = 60 * 60 * 1000;
+
+/** Names whose addresses are kept: as many as there are destinations in a large landscape, at about 200 octets each. */
+export const NAMES_LIMIT = 1000;

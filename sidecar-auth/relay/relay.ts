@@ -5,6 +5,7 @@ import { fetchesOf } from '../http.ts';
 import type { RelayTarget } from '../relay-target.ts';
 import { createResolve, type Resolve } from '../route/resolve.ts';
 import { dial, type Means } from './dial.ts';
+import { keepNames } from './names.ts';
 import { listenPrivately } from './private-socket.ts';
 import { receiveHeader } from './receive-header.ts';
 import { refuse } from './refuse.ts';
@@ -37,7 +38,7 @@ export async function startRelay(options: RelayOptions): Promise<{ close(): Prom
   const { target, log, resolve = createResolve() } = options;
   const means: Means = {
     tokens: new Tokens(fetchesOf({ ca: options.ca }), log),
-    resolve,
+    resolve: keepNames(resolve),
     tls: new TlsClient(options.ca),
   };
   const relay: Relay = { target, log, ...means, sockets: new Set() };
@@ -74,7 +75,6 @@ async function serve(relay: Relay, app: Socket): Promise<void> {
   }
 }
 
-/** Dials and joins. No 'await' may stand between dial and splice: bytes that came with the SOCKS reply follow at once. */
 async function carry(relay: Relay, app: Socket, target: RelayTarget): Promise<void> {
   const stop = new AbortController();
   const abort = () => stop.abort();

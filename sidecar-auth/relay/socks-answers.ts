@@ -2,11 +2,11 @@ import { Failure } from '../failure.ts';
 
 /** SAP's authentication method with a token (facts: "Using the TCP Protocol for Cloud Applications"). */
 export const METHOD_JWT = 0x80;
-const METHOD_NONE = 0x00;
+export const METHOD_NONE = 0x00;
 const METHOD_UNACCEPTABLE = 0xff;
 
-const ATYP_IPV4 = 1;
-const ATYP_DOMAIN = 3;
+export const ATYP_IPV4 = 1;
+export const ATYP_DOMAIN = 3;
 const ATYP_IPV6 = 4;
 
 /** The reply codes that SAP documents, in SAP's meaning, which differs from RFC 1928's in 3 and 5. */
@@ -33,30 +33,29 @@ export interface Offer {
   location: boolean;
 }
 
-/**
- * Reads the proxy's answers of a SOCKS5 handshake (RFC 1928, method 0x80) before npm `socks` acts on them. That library
- * goes on without authentication where the proxy says so, takes a reply with an unknown address type for data, and
- * tells the reply codes apart only in its English error texts.
- */
+/** The proxy's side of a SOCKS5 handshake (RFC 1928, method 0x80) without a socket. */
 export class SocksAnswers {
   phase: Phase = 'method';
+  /** What follows the reply: the mail server's first bytes. */
+  rest: Buffer = Buffer.alloc(0);
   readonly #offer: Offer;
-  #bytes = Buffer.alloc(0);
 
   constructor(offer: Offer) {
     this.#offer = offer;
   }
 
-  /** Takes the next bytes from the proxy; what follows the reply is ignored. Throws a Failure. */
-  push(chunk: Buffer): void {
-    this.#bytes = Buffer.concat([this.#bytes, chunk]);
-    if (this.phase === 'method') this.#method();
-    else if (this.phase === 'authentication') this.#authentication();
-    else if (this.phase === 'reply') this.#reply();
+  /** Takes the next bytes from the proxy. Returns the phase that they led to, whose request is due then. Throws a Failure. */
+  push(chunk: Buffer): Phase | undefined {
+    this.rest = this.rest.length === 0 ? chunk : Buffer.concat([this.rest, chunk]);
+    const before = this.phase;
+    if (before === 'method') this.#method();
+    else if (before === 'authentication') this.#authentication();
+    else this.#reply();
+    return this.phase === before ? undefined : this.phase;
   }
 
   #method(): void {
-    const [version, method] = this.#bytes;
+    const [version, method] = this.rest;
     if (version !== undefined && version !== 5) throw malformed('it does not speak SOCKS5');
     if (method === undefined) return;
     if (method === METHOD_UNACCEPTABLE) throw refused('accepts none of the authentication methods offered');
@@ -71,7 +70,7 @@ export class SocksAnswers {
   }
 
   #authentication(): void {
-    const [version, status] = this.#bytes;
+    const [version, status] = this.rest;
     if (version !== undefined && version !== 1) throw malformed('unknown version of the authentication');
     if (status === undefined) return;
     if (status !== 0) {
@@ -81,19 +80,22 @@ export class SocksAnswers {
   }
 
   #reply(): void {
-    const [version, code, , type, first] = this.#bytes;
+    const [version, code, , type, first] = this.rest;
     if (version !== undefined && version !== 5) throw malformed('the reply is not SOCKS5');
     if (code !== undefined && code !== 0) throw replyFailure(code);
     if (type === undefined || first === undefined) return;
     const addresses = { [ATYP_IPV4]: 4, [ATYP_DOMAIN]: 1 + first, [ATYP_IPV6]: 16 }[type];
     if (addresses === undefined) throw malformed('the reply has an unknown type of address');
-    if (this.#bytes.length >= 4 + addresses + 2) this.phase = 'done';
+    const length = 4 + addresses + 2;
+    if (this.rest.length < length) return;
+    this.rest = this.rest.subarray(length);
+    this.phase = 'done';
   }
 
   /** An answer ends where it ends: more bytes would be an answer to a request that is not yet sent. */
   #next(length: number, phase: Phase): void {
-    if (this.#bytes.length > length) throw malformed('it answered before it was asked');
-    this.#bytes = Buffer.alloc(0);
+    if (this.rest.length > length) throw malformed('it answered before it was asked');
+    this.rest = Buffer.alloc(0);
     this.phase = phase;
   }
 }

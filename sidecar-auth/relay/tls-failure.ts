@@ -20,7 +20,6 @@ const REASONS: Record<string, string> = {
   EPIPE: 'it closed the connection during the handshake',
 };
 
-export const PLAIN_TEXT = 'ERR_SSL_WRONG_VERSION_NUMBER';
 export const CLOSED = 'ECONNRESET';
 export const OTHER_NAME = 'ERR_TLS_CERT_ALTNAME_INVALID';
 

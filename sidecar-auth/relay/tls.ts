@@ -11,7 +11,7 @@ import {
 import { hostPort } from '../config/address.ts';
 import { Failure } from '../failure.ts';
 import type { RelayTarget, Security } from '../relay-target.ts';
-import { CLOSED, OTHER_NAME, PLAIN_TEXT, tlsFailure } from './tls-failure.ts';
+import { CLOSED, OTHER_NAME, tlsFailure } from './tls-failure.ts';
 import { type Proof, proofOf, type TlsSession, TlsSessions } from './tls-sessions.ts';
 
 export type TlsSecurity = Exclude<Security, { kind: 'none' }>;
@@ -95,19 +95,17 @@ function handshake(socket: Socket, tls: TLSSocket, target: RelayTarget, signal: 
   return new Promise((resolve, reject) => {
     const onError = (error: NodeJS.ErrnoException) => fail(codeOf(error), error);
     const onClose = () => fail(CLOSED);
-    // `socks` hands over what came with the proxy's reply as an event of the bare socket: the server spoke first, so not TLS.
-    const onPlain = () => fail(PLAIN_TEXT);
     const onAbort = () => settle(() => reject(late(place, target.connectTimeoutMs)));
     const settle = (how: () => void) => {
       signal.removeEventListener('abort', onAbort);
       tls.off('error', onError).off('close', onClose);
-      socket.off('data', onPlain).off('end', onClose);
+      socket.off('end', onClose);
       how();
     };
     const fail = (code: string, cause?: unknown) => settle(() => reject(tlsFailure(place, code, cause)));
     if (signal.aborted) onAbort();
     signal.addEventListener('abort', onAbort, { once: true });
-    socket.once('data', onPlain).once('end', onClose);
+    socket.once('end', onClose);
     tls.once('error', onError).once('close', onClose);
     tls.once('secureConnect', () => settle(resolve));
   });

@@ -29,7 +29,7 @@ export class Tokens {
 
   /** A file that others keep fresh. */
   async #read(file: string): Promise<string> {
-    const now = await stamp(file);
+    const now = stamp(file);
     const kept = this.#files.get(file);
     if (kept?.stamp === now) return kept.token;
     const text = await readSmall(file, TOKEN_LIMIT + 2);

@@ -5,7 +5,7 @@ import type { RelayTarget } from '../relay-target.ts';
 import { before } from './deadline.ts';
 import { reason } from './direct.ts';
 import { socketOptions } from './socket-options.ts';
-import { authenticationRequest, checkHost, handshake } from './socks.ts';
+import { checkHost, checkLocation, handshake } from './socks.ts';
 import { AuthenticationRefused } from './socks-answers.ts';
 import type { Tokens } from './token.ts';
 
@@ -17,12 +17,13 @@ export function isTunnelTarget(target: RelayTarget): target is TunnelTarget {
 }
 
 /**
- * Token, TCP connection and SOCKS5 handshake. Attach 'data' listeners in the turn in which this resolves (see handshake).
- * Rejects with a Failure of code token, connect or socks, and leaves no socket behind.
+ * Token, TCP connection and SOCKS5 handshake; the socket is paused then. Rejects with a Failure of code token, connect or socks, and
+ * leaves no socket behind.
  */
 export async function connectThroughProxy(target: TunnelTarget, tokens: Tokens, signal: AbortSignal): Promise<Socket> {
+  // What can't be sent is known before any token is asked for.
   checkHost(target.host);
-  authenticationRequest(undefined, target.location); // a location id that can't be sent is known before any token is asked for
+  checkLocation(target.location);
   const token = await before(signal, tokens.get(target.proxy.token), () => late('token', target));
   const socket = connect({ host: target.proxy.host, port: target.proxy.port, ...socketOptions });
   socket.on('error', () => {}); // from its creation on; failures are told by the phase in which they happen

@@ -252,9 +252,11 @@ function identity({ id, listener }: Route): Line[] {
 
 /** RFC 5321 4.1.4: a domain name, or an address literal where there is none; a bare host name is neither. */
 export function ownName(): string {
-  const name = hostname();
-  return /^[a-z0-9-]+(\.[a-z0-9-]+)+$/i.test(name) ? name : '[127.0.0.1]';
+  return OWN_NAME;
 }
+
+/** Asked once: it is a system call, and the relay needs it for every connection. */
+const OWN_NAME = /^[a-z0-9-]+(\.[a-z0-9-]+)+$/i.test(hostname()) ? hostname() : '[127.0.0.1]';
 
 function demands({ listener: { app, greeting }, protocol }: Route): Line[] {
   const lines: Line[] = app

@@ -27,7 +27,8 @@ export function negotiate(socket: Socket, target: RelayTarget, signal: AbortSign
     const onEnd = () => settle(negotiation.closed());
     const onAbort = () => settle(negotiation.late(target.connectTimeoutMs));
     signal.addEventListener('abort', onAbort, { once: true });
-    socket.on('data', onData).once('end', onEnd).once('close', onEnd);
+    // Behind a proxy it was paused.
+    socket.on('data', onData).once('end', onEnd).once('close', onEnd).resume();
     if (signal.aborted) onAbort();
   });
 }
