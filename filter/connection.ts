@@ -212,7 +212,10 @@ export class Connection {
     machine.fromApp(bytes, this.appEnded);
     this.ask(machine);
     this.countHeld(machine.heldBytes);
-    if (vm.held > HELD_BY_VM && machine.heldBytes > HELD_BY_RIGHT) machine.overload();
+    if (vm.held <= HELD_BY_VM || machine.heldBytes <= HELD_BY_RIGHT) return;
+    machine.overload();
+    // Or all who speak before the server's next answer would be turned away for this one's bytes.
+    this.countHeld(machine.heldBytes);
   }
 
   /** Asks sidecar-auth what the machine wants to know. */

@@ -26,7 +26,7 @@ const ROOM = Math.floor(HELD_BY_VM / HOLDS);
 
 /**
  * Octets that the VM's memory may grow to: what is held (16 MiB in all, and 4 KiB of each connection in any case) stands in
- * buffers that grow by half (x 1.5), and the incremental collector begins when there is as much garbage as was live (x 2), while which
+ * buffers that grow by half (x 1.5), and the collector begins when there is a quarter of the memory in garbage, at most as much as is live (x 2), while which
  * more comes (x 1.25): 112 MiB. AssemblyScript's allocator doubles the memory when it is full: 128 MiB, which
  * is half of the 1 GiB at which Envoy's wasm host refuses more and the VM traps.
  */
