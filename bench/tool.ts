@@ -46,6 +46,8 @@ export interface App {
   /** It logs in itself; without it it never does. */
   login?: 'PLAIN' | 'XOAUTH2' | undefined;
   security?: 'implicit' | 'starttls' | undefined;
+  /** SMTP: it says EHLO although it does not log in. */
+  hello?: boolean | undefined;
   lateDot?: boolean;
 }
 
@@ -97,11 +99,12 @@ export class Tool {
     }
   }
 
-  #flags({ protocol, address, login, security, lateDot }: App): string[] {
+  #flags({ protocol, address, login, security, hello, lateDot }: App): string[] {
     return [
       ...['--protocol', protocol, '--address', address],
       ...(login ? ['--login', login] : []),
       ...(security ? ['--security', security, '--ca', this.ca] : []),
+      ...(hello ? ['--hello'] : []),
       ...(lateDot ? ['--late-dot'] : []),
     ];
   }

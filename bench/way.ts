@@ -13,6 +13,8 @@ export interface Way {
   arm?: Arm;
   /** The app logs in itself; silent without it. */
   login?: App['login'];
+  /** SMTP: it says EHLO although it does not log in, as mail libraries do. */
+  hello?: boolean;
   /** Sessions at once, whatever the others have; and how many in all. */
   atOnce?: number;
   sessions?: number;
@@ -40,7 +42,7 @@ export async function sessionSample(
   atOnce: number,
   count: number,
 ): Promise<Sample> {
-  const app = { protocol, address: `127.0.0.1:${way.ports[protocol]}`, login: way.login };
+  const app = { protocol, address: `127.0.0.1:${way.ports[protocol]}`, login: way.login, hello: way.hello };
   const before = readings(stage, way);
   const load = await stage.tool.load(app, way.atOnce ?? atOnce, count);
   const used = readings(stage, way).map((value, index) => value - (before[index] ?? 0));

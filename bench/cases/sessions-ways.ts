@@ -14,13 +14,15 @@ export interface Ways {
 
 /** Everything that can do SMTP with a password and without TLS to the server; email-oauth2-proxy stands beside, with TLS and a token. */
 export async function plainWays(stage: Stage): Promise<Ways> {
-  const notes: string[] = [];
+  const notes = ['A silent app begins with MAIL, as in SAP\'s examples; "postern, EHLO" is one that says EHLO first.'];
+  const own = await postern(stage, { name: 'postern', transport: 'plain' });
   const ways = [
     direct(stage),
     logsIn(await envoy(stage, { name: 'envoy' })),
     logsIn(await envoy(stage, { name: 'envoy shared pool', poolPerConnection: false })),
     { ...logsIn(await envoy(stage, { name: 'pass filter', wasm: stage.passFilter })), isCompiled: true },
-    silent(await postern(stage, { name: 'postern', transport: 'plain' })),
+    silent(own),
+    { ...silent(own), name: 'postern, EHLO', hello: true },
     silent(await postern(stage, { name: 'postern shared pool', transport: 'plain', edit: 'shared-pool' })),
     ...(await unlessMissing('nginx', nginx.missing(), notes, () => stage.add(nginx.start(stage.options())))),
     ...(await unlessMissing('dovecot', dovecot.missing(), notes, () => stage.add(dovecot.start(stage.options())))),

@@ -26,6 +26,8 @@ type app struct {
 	// "", "implicit" or "starttls".
 	security string
 	tls      *tls.Config
+	// It says EHLO although it does not log in, as mail libraries do. SAP's own examples begin with MAIL.
+	hello bool
 	// The final dot of DATA in a write of its own, as several libraries send it.
 	lateDot bool
 }
@@ -35,6 +37,7 @@ func (a *app) flags(flags *flag.FlagSet) (finish func() error) {
 	flags.StringVar(&a.address, "address", "", "host:port")
 	flags.StringVar(&a.login, "login", "", "PLAIN, XOAUTH2 or none")
 	flags.StringVar(&a.security, "security", "", "implicit, starttls or none")
+	flags.BoolVar(&a.hello, "hello", false, "SMTP: EHLO without a login")
 	flags.BoolVar(&a.lateDot, "late-dot", false, "SMTP: the final dot in a write of its own")
 	ca := flags.String("ca", "", "PEM file; the certificate's name is localhost")
 	return func() error {
@@ -117,6 +120,9 @@ func (d *dialogue) initialResponse() string {
 func (d *dialogue) beginSmtp() error {
 	if err := d.smtp("", "220"); err != nil {
 		return err
+	}
+	if d.app.login == "" && !d.app.hello {
+		return nil
 	}
 	if d.app.login == "" {
 		return d.smtp("EHLO app\r\n", "250")
