@@ -4,6 +4,8 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
+    // They need a control plane, minutes and root: npm run test:cluster and npm run test:istio.
+    exclude: ['test/cluster/**', 'test/istio/**'],
     // Processes, not threads: tests start children, and the wheel's Envoy ends with the thread that started it.
     pool: 'forks',
     // Grants of tests are not the user's.

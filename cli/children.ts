@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { RunDirFiles } from '../envoy/run-dir.ts';
+import { type RunDirFiles, runDirFiles } from '../envoy/run-dir.ts';
 import { envoyState } from './envoy-admin.ts';
 import { SIDECAR_AUTH } from './paths.ts';
 import { StartFailure } from './start-failure.ts';
@@ -30,7 +30,9 @@ export interface SidecarAuthOptions {
 /** The IPC channel says when it is ready; it also ends sidecar-auth when this process is gone. */
 export function startSidecarAuth(options: SidecarAuthOptions): ChildProcess {
   const { configFile, runDir, filterFile, workers, log } = options;
-  const args = ['--config', configFile, '--run-dir', runDir, '--filter', filterFile, '--workers', String(workers)];
+  const { adminSocket } = runDirFiles(runDir);
+  const paths = ['--config', configFile, '--run-dir', runDir, '--filter', filterFile, '--envoy-admin', adminSocket];
+  const args = [...paths, '--workers', String(workers)];
   // getaddrinfo can't be cancelled: a few names with dead name servers must not take all of libuv's threads (4 by default).
   const env = { UV_THREADPOOL_SIZE: '16', ...process.env };
   return spawn(process.execPath, [SIDECAR_AUTH, ...args], { ...OPTIONS, env, stdio: ['ignore', log, log, 'ipc'] });

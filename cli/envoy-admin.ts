@@ -4,9 +4,9 @@ import { request } from 'node:http';
 const ANSWER_TIMEOUT = 10_000;
 
 /** Asks Envoy's admin interface on its Unix socket. @throws Error when it does not answer with 200 */
-export function askAdmin(socketPath: string, path: string): Promise<string> {
+export function askAdmin(socketPath: string, path: string, timeout = ANSWER_TIMEOUT): Promise<string> {
   return new Promise((resolve, reject) => {
-    const asked = request({ socketPath, path, timeout: ANSWER_TIMEOUT, agent: false }, (response) => {
+    const asked = request({ socketPath, path, timeout, agent: false }, (response) => {
       let body = '';
       response.setEncoding('utf8');
       response.on('data', (chunk: string) => {
@@ -32,14 +32,15 @@ export interface EnvoyState {
   listeners: Set<string>;
 }
 
-export async function envoyState(socketPath: string): Promise<EnvoyState> {
+export async function envoyState(socketPath: string, timeout = ANSWER_TIMEOUT): Promise<EnvoyState> {
   const stats = await askAdmin(
     socketPath,
     '/stats?filter=^listener_manager%5C.(workers_started|lds%5C.update_rejected)$',
+    timeout,
   );
-  const { listener_statuses: statuses = [] } = JSON.parse(await askAdmin(socketPath, '/listeners?format=json')) as {
-    listener_statuses?: { name: string }[];
-  };
+  const { listener_statuses: statuses = [] } = JSON.parse(
+    await askAdmin(socketPath, '/listeners?format=json', timeout),
+  ) as { listener_statuses?: { name: string }[] };
   return {
     started: stats.includes('workers_started: 1'),
     refused: /update_rejected: [1-9]/.test(stats),

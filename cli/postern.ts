@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ConfigMistakes, mistakeLine } from '../sidecar-auth/config/mistakes.ts';
+import { istio, WrongWords } from './istio.ts';
 import { login } from './login.ts';
 import { ROOT } from './paths.ts';
 import { onStopSignals } from './signals.ts';
@@ -14,6 +15,12 @@ const HELP = `Postern logs in to mail servers for applications that can't, or mu
   postern up --config FILE   runs Postern in the foreground until Ctrl-C; says "postern: ready" when apps can connect
   postern login DESTINATION --config FILE [--device]
                              asks for consent in a browser once, so that silent apps can use an OAuth2 destination
+  postern istio --config FILE --selector KEY=VALUE[,...] [--name NAME] [--namespace NAMESPACE]
+                             prints the Service and the EnvoyFilters by which pods with these labels reach FILE's destinations
+  postern istio --config FILE --egress [--allow NAMESPACE[,...]] [--name NAME] [--namespace NAMESPACE]
+                             prints an egress gateway that does it for the pods of these namespaces
+  postern istio --image IMAGE
+                             prints values for istiod's chart: sidecar-auth's image as an injection template
   postern --help             this text
   postern --version          the version
 
@@ -42,6 +49,12 @@ async function main(args: string[]): Promise<number> {
     options: {
       config: { type: 'string' },
       device: { type: 'boolean' },
+      selector: { type: 'string' },
+      name: { type: 'string' },
+      namespace: { type: 'string' },
+      egress: { type: 'boolean' },
+      allow: { type: 'string' },
+      image: { type: 'string' },
       help: { type: 'boolean', short: 'h' },
       version: { type: 'boolean', short: 'v' },
     },
@@ -50,6 +63,7 @@ async function main(args: string[]): Promise<number> {
   if (values.version) return say(`${version()}\n`);
   if (positionals[0] === 'login' && positionals[1] && positionals.length === 2 && values.config)
     return runLogin(values.config, positionals[1], values.device ?? false);
+  if (positionals[0] === 'istio' && positionals.length === 1) return say(istio(values));
   if (positionals.length !== 1 || positionals[0] !== 'up' || !values.config) return complain('see postern --help');
   return runUp(values.config);
 }
@@ -81,6 +95,7 @@ function complain(text: string, code: number = EXIT.wrong): number {
 
 function failed(error: unknown): number {
   if (error instanceof ConfigMistakes) return complain(error.mistakes.map(mistakeLine).join('\n'));
+  if (error instanceof WrongWords) return complain(error.message);
   if (error instanceof StartFailure) return complain(error.message, EXIT.failed);
   const { code = '', message, stack } = error as NodeJS.ErrnoException;
   if (code.startsWith('ERR_PARSE_ARGS')) return complain(message);

@@ -3,16 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { bootstrap } from '../envoy/bootstrap.ts';
 import { writeCaBundle } from '../envoy/ca-bundle.ts';
+import { connectSeconds } from '../envoy/limits.ts';
 import { MAX_SOCKET_PATH, runDirFiles } from '../envoy/run-dir.ts';
 import { StartFailure } from './start-failure.ts';
 
 /** Octets that the longest name in the run directory adds to mkdtemp's prefix: `XXXXXX/fallback-smtp.sock`. */
 const LONGEST_NAME = 26;
-
-/** Seconds for one attempt to connect, at most: SAP's own limit for its services. */
-const CONNECT_SECONDS = 5;
-/** Two addresses are tried one after the other, and the error must reach the app before the login's deadline closes the connection. */
-const CONNECT_SHARE = 0.4;
 
 /**
  * Makes the run directory (mode 0700) with what Envoy reads. `loginTimeout` in seconds.
@@ -25,9 +21,11 @@ export function makeRunDir(additionalCAs: string[], loginTimeout: number, tempor
   try {
     const files = runDirFiles(runDir);
     writeCaBundle(files.caFile, additionalCAs);
-    // Envoy refuses a Duration of more than nine decimals, such as 3 * 0.4 has in binary.
-    const connectTimeoutSeconds = Math.min(CONNECT_SECONDS, Math.round(loginTimeout * CONNECT_SHARE * 1000) / 1000);
-    const content = bootstrap({ runDir, caFile: files.caFile, connectTimeoutSeconds });
+    const content = bootstrap({
+      runDir,
+      caFile: files.caFile,
+      connectTimeoutSeconds: connectSeconds(loginTimeout),
+    });
     writeFileSync(files.bootstrapFile, JSON.stringify(content), { mode: 0o600 });
     return runDir;
   } catch (cause) {

@@ -36,7 +36,8 @@ export async function up(options: UpOptions): Promise<Running> {
   const config = loadConfig(configFile);
   const [filterFile, envoy] = await Promise.all([filterBinary(progress), envoyBinary({ progress })]);
   // Not before the downloads: it must still be true when Envoy starts.
-  const taken = await Promise.all(config.listeners.map(({ address }) => inTheWay(address)));
+  const addresses = [...config.listeners.map(({ address }) => address), ...(config.observe ? [config.observe] : [])];
+  const taken = await Promise.all(addresses.map(inTheWay));
   if (taken.some((line) => line !== undefined)) throw new StartFailure(taken.filter((line) => line).join('\n'));
   const runDir = makeRunDir(config.tls.additionalCAs, config.loginTimeout);
   const { bootstrapFile } = runDirFiles(runDir);

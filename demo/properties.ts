@@ -13,7 +13,9 @@ export const VIRTUAL_HOST = 'mail.onprem.internal';
 export const VIRTUAL_PORTS: Record<Protocol, number> = { smtp: 587, pop3: 110, imap: 143 };
 
 export interface Surroundings {
-  mailServer: MailServer;
+  mailServer: Pick<MailServer, 'ports'>;
+  /** Whether the mail server offers STARTTLS, which is the default of the plain protocols. */
+  starttls: boolean;
   provider: OpenIdProvider;
 }
 
@@ -34,8 +36,7 @@ export function propertiesOf(place: Place, around: Surroundings, secret: Secret)
     'mail.transport.protocol': transport,
     [`mail.${transport}.host`]: onPremise ? VIRTUAL_HOST : 'localhost',
     [`mail.${transport}.port`]: `${port}`,
-    // the demo's mail server has no STARTTLS, which would be the default
-    ...(!onPremise && !tls && { [`mail.${transport}.starttls.enable`]: 'false' }),
+    ...(!onPremise && !tls && !around.starttls && { [`mail.${transport}.starttls.enable`]: 'false' }),
     ...(authentication === 'BasicAuthentication' ? secret('mail.password') : oauth(place, around, secret)),
   };
 }

@@ -16,7 +16,10 @@ import { type OpenIdProvider, SCOPE, startOpenIdProvider } from './openid-provid
 import { PLACES, type Place } from './places.ts';
 import { CLIENT_ID, propertiesOf, REDIRECT_URI, type Secret, USER, VIRTUAL_HOST, VIRTUAL_PORTS } from './properties.ts';
 
-export interface World {
+/** What the demo needs of a mail server; that of the tests tells more. */
+export type DemoMail = Pick<MailServer, 'ports' | 'close'>;
+
+export interface World<Mail extends DemoMail = MailServer> {
   /** Postern's configuration. */
   configFile: string;
   places: Place[];
@@ -24,15 +27,25 @@ export interface World {
   password: string;
   /** What an app brings to destinations of these two kinds: good for all of them, and for a code as often as it is presented to the same one. */
   tokens: { refreshToken: string; authorizationCode: string };
-  mailServer: MailServer;
+  mailServer: Mail;
   provider: OpenIdProvider;
   destinationService: DestinationServiceSimulator;
   connectivityProxy: ConnectivityProxy;
   close(): Promise<void>;
 }
 
+/** In place of the demo's own mail server and of listeners on loopback. */
+export interface Elsewhere<Mail extends DemoMail> {
+  /** Starts a mail server that knows `USER` by the password and by the provider's tokens, and has WELCOME in its mailbox. */
+  startMail(directory: string, password: string, provider: OpenIdProvider): Promise<Mail>;
+  /** Whether that offers STARTTLS on its plain ports. */
+  starttls: boolean;
+  /** The IP address on which Postern listens. */
+  address: string;
+}
+
 /** So that SAP's documented dialogues (`retr 1`, `FETCH 1 BODY[TEXT]`) show something at once. */
-const WELCOME = [
+export const WELCOME = [
   'From: Postern demo <postern@mail.demo>',
   `To: ${USER}`,
   'Subject: Welcome',
@@ -53,17 +66,24 @@ const CODE_LIFETIME = 24 * 60 * 60;
  * issues them, a Destination service with the on-premise destinations, a Connectivity Proxy in front of the same mail server, and in `directory`
  * the CA, service bindings, the other destinations and `postern.yaml`. Secrets are new each time.
  */
-export async function startWorld(directory: string): Promise<World> {
+export function startWorld(directory: string): Promise<World> {
+  return startWorldWith(directory, { startMail: startServer, starttls: false, address: LOOPBACK });
+}
+
+export async function startWorldWith<Mail extends DemoMail>(
+  directory: string,
+  { startMail, starttls, address }: Elsewhere<Mail>,
+): Promise<World<Mail>> {
   await mkdir(path.join(directory, 'destinations'), { recursive: true });
   const password = randomBytes(12).toString('base64url');
   const clientSecret = randomBytes(12).toString('base64url');
   const provider = await startProvider(clientSecret);
-  const mailServer = await startServer(directory, password, provider);
+  const mailServer = await startMail(directory, password, provider);
   const wanted = PLACES.map(({ port }) => port);
   const ports = await freePorts(wanted);
   const places = PLACES.map((place, index) => ({ ...place, port: ports[index] ?? place.port }));
 
-  const around = { mailServer, provider };
+  const around = { mailServer, starttls, provider };
   const secrets = { 'mail.password': password, clientSecret };
   const inProperty: Secret = (name) => ({ [name]: secrets[name] });
   const destinations = places.filter(isServed).map((place) => propertiesOf(place, around, inProperty));
@@ -81,7 +101,8 @@ export async function startWorld(directory: string): Promise<World> {
   await write(directory, 'clientSecret', clientSecret);
   await write(directory, 'destination-binding.json', json(destinationService.binding));
   await write(directory, 'connectivity-binding.json', json(destinationService.connectivityBinding));
-  const configFile = await write(directory, 'postern.yaml', stringify(configuration(places, connectivityProxy)), 0o644);
+  const text = stringify(configuration(places, connectivityProxy, address));
+  const configFile = await write(directory, 'postern.yaml', text, 0o644);
 
   const consent = { client: CLIENT_ID, user: USER };
   return {
@@ -122,7 +143,7 @@ async function startServer(directory: string, password: string, provider: OpenId
   return mailServer;
 }
 
-function startProxy(service: DestinationServiceSimulator, { ports }: MailServer): Promise<ConnectivityProxy> {
+function startProxy(service: DestinationServiceSimulator, { ports }: DemoMail): Promise<ConnectivityProxy> {
   const plain = Object.entries(ports.plain) as [Protocol, number][];
   const hosts = plain.map(([protocol, port]) => [
     `${VIRTUAL_HOST}:${VIRTUAL_PORTS[protocol]}`,
@@ -142,7 +163,7 @@ function json(value: object): string {
   return `${JSON.stringify(value, undefined, 2)}\n`;
 }
 
-function configuration(places: Place[], { port }: ConnectivityProxy): object {
+function configuration(places: Place[], { port }: ConnectivityProxy, address: string): object {
   return {
     destinations: { directory: './destinations', services: [{ name: 'demo', binding: './destination-binding.json' }] },
     connectivity: { host: LOOPBACK, port, token: { binding: './connectivity-binding.json' } },
@@ -150,7 +171,8 @@ function configuration(places: Place[], { port }: ConnectivityProxy): object {
     tls: { additionalCAs: ['./certificates/ca.pem'] },
     listeners: places.map((place) => ({
       destination: place.destination,
-      address: `${LOOPBACK}:${place.port}`,
+      address: `${address}:${place.port}`,
+      ...(address !== LOOPBACK && { open: true }),
       ...(isServed(place) && { protocol: place.protocol }),
     })),
   };

@@ -1,4 +1,4 @@
-import { blackholeCluster, directCluster, directTlsCluster, helperCluster, relayCluster } from './clusters.ts';
+import { clusters } from './clusters.ts';
 import { fallbackClusters, fallbackListeners } from './fallback.ts';
 import { MAX_DOWNSTREAM_CONNECTIONS } from './limits.ts';
 import { runDirFiles } from './run-dir.ts';
@@ -27,16 +27,7 @@ export function bootstrap({ runDir, caFile, connectTimeoutSeconds = 5 }: Bootstr
     },
     static_resources: {
       listeners: fallbackListeners(runDir),
-      clusters: [
-        directCluster(connectTimeoutSeconds),
-        directTlsCluster(connectTimeoutSeconds, caFile),
-        directCluster(connectTimeoutSeconds, true),
-        directTlsCluster(connectTimeoutSeconds, caFile, true),
-        relayCluster(files.relaySocket),
-        helperCluster(files.helperSocket),
-        ...fallbackClusters(runDir),
-        blackholeCluster(),
-      ],
+      clusters: [...clusters({ ...files, caFile, connectTimeoutSeconds }), ...fallbackClusters(runDir)],
     },
     overload_manager: overloadManager(),
   };

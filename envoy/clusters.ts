@@ -11,6 +11,28 @@ const TYPE = 'type.googleapis.com/envoy';
 /** Connecting to a Unix socket on this machine takes microseconds or fails; one second covers a stopped process. */
 const LOCAL_CONNECT_TIMEOUT = '1s';
 
+export interface ClusterOptions {
+  /** For TCP and TLS together, each attempt. */
+  connectTimeoutSeconds: number;
+  /** PEM file with the CAs that direct TLS trusts. */
+  caFile: string;
+  relaySocket: string;
+  helperSocket: string;
+}
+
+/** What every proxy with the filter must have, whoever configures it; the fallback's clusters are beside its listeners. */
+export function clusters({ connectTimeoutSeconds, caFile, relaySocket, helperSocket }: ClusterOptions): object[] {
+  return [
+    directCluster(connectTimeoutSeconds),
+    directTlsCluster(connectTimeoutSeconds, caFile),
+    directCluster(connectTimeoutSeconds, true),
+    directTlsCluster(connectTimeoutSeconds, caFile, true),
+    relayCluster(relaySocket),
+    helperCluster(helperSocket),
+    blackholeCluster(),
+  ];
+}
+
 /** ORIGINAL_DST: the filter sets the address in the connection's filter state; there is no cluster per destination. */
 export function directCluster(connectTimeoutSeconds: number, preconnect = false): object {
   return {
@@ -48,7 +70,7 @@ export function directTlsCluster(connectTimeoutSeconds: number, caFile: string, 
 }
 
 /** sidecar-auth's relay: each connection starts with a PROXY protocol v2 header whose TLV 0xE0 holds the route id. */
-export function relayCluster(socket: string): object {
+function relayCluster(socket: string): object {
   return {
     ...pipeCluster('postern-relay', socket),
     // As for direct clusters; here also because each connection has a header of its own.
@@ -76,7 +98,7 @@ export function relayCluster(socket: string): object {
 }
 
 /** sidecar-auth's HTTP contract. */
-export function helperCluster(socket: string): object {
+function helperCluster(socket: string): object {
   return {
     ...pipeCluster('postern-helper', socket),
     typed_extension_protocol_options: {
@@ -90,7 +112,7 @@ export function helperCluster(socket: string): object {
 }
 
 /** tcp_proxy's default: no hosts, so that a connection without a route reaches nothing. */
-export function blackholeCluster(): object {
+function blackholeCluster(): object {
   return { name: 'postern-blackhole', type: 'STATIC', connect_timeout: LOCAL_CONNECT_TIMEOUT, ...limits() };
 }
 

@@ -39,3 +39,13 @@ export const KEEPALIVE_SECONDS = 120;
 
 /** Seconds that an idle connection to sidecar-auth lives. sidecar-auth never closes one itself, so no request meets a closing connection. */
 export const HELPER_IDLE_SECONDS = 3;
+
+/** Seconds for one attempt to connect, at most: SAP's own limit for its services. */
+const CONNECT_SECONDS = 5;
+/** Two addresses are tried one after the other, and the error must reach the app before the login's deadline closes the connection. */
+const CONNECT_SHARE = 0.4;
+
+/** Seconds for one attempt to connect, TCP and TLS together. `loginTimeout` in seconds. Envoy refuses a Duration of more than nine decimals. */
+export function connectSeconds(loginTimeout: number): number {
+  return Math.min(CONNECT_SECONDS, Math.round(loginTimeout * CONNECT_SHARE * 1000) / 1000);
+}

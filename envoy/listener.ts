@@ -54,7 +54,7 @@ function addressResource(address: EnvoyListener['address']): object {
 }
 
 /** Equal vm_config everywhere: all listeners share one VM per worker, each with a root context of its own. */
-function wasm(id: string, filterFile: string): object {
+export function wasm(id: string, filterFile: string): object {
   return {
     name: 'envoy.filters.network.wasm',
     typed_config: {
@@ -76,7 +76,7 @@ function wasm(id: string, filterFile: string): object {
 }
 
 /** Wasm can set filter state, but not share it with the upstream side, where the PROXY header of postern-relay reads it. */
-function shareRoute(): object {
+export function shareRoute(): object {
   return {
     name: 'envoy.filters.network.set_filter_state',
     typed_config: {
@@ -95,7 +95,7 @@ function shareRoute(): object {
 }
 
 /** The cluster is chosen by the filter. Where it chose none, postern-blackhole has no hosts: nothing reaches a server by accident. */
-function tcpProxy(): object {
+export function tcpProxy(): object {
   return {
     name: 'envoy.filters.network.tcp_proxy',
     typed_config: {

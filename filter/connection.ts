@@ -261,16 +261,16 @@ export class Connection {
   /** All bookkeeping before the host is called again: that call may end the connection. */
   private settle(machine: Machine): void {
     machine.toServer.clear();
-    if (this.loginPending && machine.loggedIn) this.onLogin();
+    if (this.loginPending && machine.loggedIn) this.onLogin(machine);
     if (machine.phase == Phase.over) this.finish();
     else if (machine.phase >= Phase.doomed) this.onFailure(machine);
     else if (machine.phase == Phase.ready && !machine.appIsMidway) this.stopClock();
     else this.keepClock();
   }
 
-  private onLogin(): void {
+  private onLogin(machine: Machine): void {
     this.loginPending = false;
-    countLogin(this.listener);
+    countLogin(this.listener, machine.mechanism);
   }
 
   private onFailure(machine: Machine): void {
@@ -280,7 +280,7 @@ export class Connection {
     this.saidFailure = machine.phase == Phase.closing;
     if (this.failed || route == null || machine.failure == Failure.none) return;
     this.failed = true;
-    countFailure(this.listener.protocol, machine.failure);
+    countFailure(this.listener, machine.failure, machine.mechanism);
     log(
       Level.warn,
       `postern: ${route.terms.destination}: ${nameOf(machine.failure)}: ${clean(machine.failureText, REPLY_TEXT)}`,

@@ -2,6 +2,7 @@ import { Connection } from './connection';
 import { Route } from './contract';
 import { fallbackOf } from './filter-state';
 import { now } from './host/host';
+import { Counters } from './metrics';
 import { Bytes } from './protocol/bytes';
 import { isProtocol } from './protocol/protocols';
 
@@ -14,8 +15,8 @@ export class Listener {
   protocol: Bytes = new Bytes();
   /** The filter state that leads a connection to the fallback. */
   fallback: Bytes = new Bytes();
-  /** The counter of its logins, or -1. */
-  logins: i64 = -1;
+  /** Null until something was counted. */
+  counters: Counters | null = null;
   /** Connections of this worker that are open. */
   open: i32 = 0;
   /** Connections that wait for the answer that is under way. */

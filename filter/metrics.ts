@@ -1,29 +1,47 @@
-// In Envoy's stats: the counters wasmcustom.postern.<protocol>.login and wasmcustom.postern.<protocol>.failure.<code>,
-// and the gauge wasmcustom.postern.vm.<number>.memory_bytes of each VM (one per worker thread).
+// In Envoy's stats, read by sidecar-auth (docs/contract.md, "Counters of the filter"): logins and failures of each listener, and the gauge
+// wasmcustom.postern.vm.<number>.memory_bytes of each VM (one per worker thread).
 import { defineCounter, defineGauge, increment, record } from './host/host';
 import { Listener } from './listener';
-import { Bytes } from './protocol/bytes';
 import { Failure, nameOf } from './protocol/failure';
+import { Mechanism } from './protocol/sasl/client';
 
-/** Defined at first use: a counter costs Envoy memory on every worker. */
-const counters: Map<string, i64> = new Map<string, i64>();
+/** In the order of Mechanism. */
+const MECHANISMS: string[] = ['none', 'plain', 'login', 'xoauth2', 'oauthbearer', 'command'];
 
-export function countLogin(listener: Listener): void {
-  if (listener.logins < 0) listener.logins = counter(`postern.${listener.protocol.toString()}.login`);
-  increment(listener.logins);
+/** The counters of one listener, each defined at first use: a counter costs Envoy memory on every worker. */
+export class Counters {
+  /** By mechanism; -1: not defined. A login builds no text. */
+  readonly logins: StaticArray<i64> = new StaticArray<i64>(MECHANISMS.length).fill(-1);
+  readonly failures: Map<string, i64> = new Map<string, i64>();
 }
 
-export function countFailure(protocol: Bytes, failure: Failure): void {
-  count(`postern.${protocol.toString()}.failure.${nameOf(failure)}`);
+export function countLogin(listener: Listener, mechanism: Mechanism): void {
+  const logins = countersOf(listener).logins;
+  if (logins[mechanism] < 0) logins[mechanism] = defineCounter(`${prefixOf(listener)}.login.${MECHANISMS[mechanism]}`);
+  increment(logins[mechanism]);
 }
 
-function count(name: string): void {
-  increment(counter(name));
+/** `mechanism`: none where the login at the server had not begun. */
+export function countFailure(listener: Listener, failure: Failure, mechanism: Mechanism): void {
+  const failures = countersOf(listener).failures;
+  const ending = mechanism == Mechanism.none ? '' : `.${MECHANISMS[mechanism]}`;
+  const name = `${prefixOf(listener)}.failure.${nameOf(failure)}${ending}`;
+  if (!failures.has(name)) failures.set(name, defineCounter(name));
+  increment(failures.get(name));
 }
 
-function counter(name: string): i64 {
-  if (!counters.has(name)) counters.set(name, defineCounter(name));
-  return counters.get(name);
+/** Not before they are needed: most of many listeners are hardly used. */
+function countersOf(listener: Listener): Counters {
+  const known = listener.counters;
+  if (known != null) return known;
+  const counters = new Counters();
+  listener.counters = counters;
+  return counters;
+}
+
+/** `postern.<protocol>.<opaque>`: the listener's id, with a full stop for its colon. */
+function prefixOf(listener: Listener): string {
+  return `postern.${listener.id.toString().replace(':', '.')}`;
 }
 
 let pages: i32 = 0;

@@ -22,6 +22,8 @@ export type Security =
 export interface RelayTarget {
   /** The destination's name, for error texts and logs. */
   destination: string;
+  /** The listener's, for metrics. */
+  tenant?: string;
   protocol: Protocol;
   /** With `proxy` the Cloud Connector's virtual host, which is never resolved here; else a name or an IP literal. */
   host: string;
@@ -33,6 +35,8 @@ export interface RelayTarget {
   /** The Connectivity Proxy; absent: the server is dialled directly. */
   proxy?: { host: string; port: number; token: TokenSource };
   security: Security;
+  /** A connection that stands at the login is kept ready for the next session. */
+  preconnect?: boolean;
   /** For an EHLO before STARTTLS (RFC 3207 section 4). */
   hello: string;
 }

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
-import { addressText } from './config/address.ts';
+import { addressText, type HostPort } from './config/address.ts';
 import { type Config, loadConfig, readConfig } from './config/config.ts';
 import { LastGood } from './config/last-good.ts';
 import { LiveConfig } from './config/live.ts';
@@ -16,6 +16,9 @@ import { type Answers, startContract } from './contract/server.ts';
 import type { Protocol } from './failure.ts';
 import { entries, protocols, protocolsOf } from './listeners/id.ts';
 import { Publisher, readIfThere } from './listeners/publish.ts';
+import { countedAnswers } from './observe/answers.ts';
+import { keepDestinations } from './observe/counted.ts';
+import { type MoreToObserve, observe } from './observe/observe.ts';
 import { startRelay } from './relay/relay.ts';
 import { relayTarget } from './route/relay-target.ts';
 import { createResolve, type Resolve } from './route/resolve.ts';
@@ -31,15 +34,28 @@ export interface ServiceOptions {
   filterFile: string;
   /** Envoy's worker threads. */
   workers: number;
+  /** Its level follows the configuration. */
   log: Logger;
   resolve?: Resolve;
+  /** Where health and metrics are served, in place of what FILE says. */
+  observe?: HostPort;
+  /** What is served there beside that. */
+  more?: MoreToObserve;
+  /** The admin interface of the Envoy that reads listeners.json. Absent: readiness and metrics are sidecar-auth's own. */
+  adminSocket?: string;
+}
+
+export interface Service {
+  /** From now on /readyz says that applications should go elsewhere. Nothing else changes. */
+  drain(): void;
+  close(): Promise<void>;
 }
 
 /**
  * Starts sidecar-auth: both sockets, the listeners file, and the watch over the configuration.
  * @throws ConfigMistakes where the configuration is wrong
  */
-export async function startService(options: ServiceOptions): Promise<{ close(): Promise<void> }> {
+export async function startService(options: ServiceOptions): Promise<Service> {
   const { configFile, runDir, filterFile, log } = options;
   const listenersFile = join(runDir, 'listeners.json');
   const open = protocolsOf(readIfThere(listenersFile));
@@ -47,8 +63,10 @@ export async function startService(options: ServiceOptions): Promise<{ close(): 
   const config = open.size > 0 ? restarted(configFile, lastGood, log) : loadConfig(configFile);
   lastGood.keep(config);
   const ca = readFileSync(join(runDir, 'ca.pem'), 'utf8');
-  const sources = await Sources.open(config, ca, log);
   const state = new State(open, new Publisher({ listenersFile, filterFile, log }, open.keys()), log);
+  const progress = { started: false, draining: false };
+  const observed = observedService(options, config, listenersFile, state, progress);
+  const sources = await Sources.open(config, ca, log);
   await state.apply(config);
   const live = new LiveConfig(config, log, (next) => {
     lastGood.keep(next);
@@ -59,18 +77,52 @@ export async function startService(options: ServiceOptions): Promise<{ close(): 
     log.error({ error: String(error) }, 'a request met a fault'),
   );
   const target = (routeId: string) => relayTarget(state.table, routeId);
-  const relay = await startRelay({ socketPath: join(runDir, 'relay.sock'), target, log, ca });
+  const { resolve } = options;
+  const relay = await startRelay({
+    socketPath: join(runDir, 'relay.sock'),
+    target,
+    log,
+    ca,
+    ...(resolve && { resolve }),
+  });
+  progress.started = true;
   log.debug({ listeners: state.listeners }, 'ready');
+  const drain = () => {
+    progress.draining = true;
+  };
   return {
+    drain,
     close: async () => {
+      drain();
       live.close();
       state.close();
       await relay.close();
       server.close();
       server.closeAllConnections();
       await once(server, 'close');
+      await observed?.close();
     },
   };
+}
+
+function observedService(
+  { observe: given, more, adminSocket, log }: ServiceOptions,
+  config: Config,
+  listenersFile: string,
+  state: State,
+  progress: { started: boolean; draining: boolean },
+): { close(): Promise<void> } | undefined {
+  const address = given ?? config.observe;
+  if (!address) return undefined;
+  return observe({
+    address,
+    log,
+    listenersFile,
+    ...(adminSocket !== undefined && { adminSocket }),
+    ...(more && { more }),
+    progress: () => ({ ...progress, written: state.written }),
+    entries: () => state.table.routes,
+  });
 }
 
 /** What follows from the configuration in force. */
@@ -78,6 +130,8 @@ class State {
   readonly table = new RouteTable();
   readonly changes = new Changes();
   readonly counters = new Counters();
+  /** What is in force stands in the listeners file. */
+  written = false;
   readonly #publisher: Publisher;
   readonly #log: Logger;
   #spoken: Map<string, Protocol>;
@@ -90,7 +144,8 @@ class State {
   }
 
   /** Routes and changes at once; resolves when Envoy's listeners are written. */
-  apply(config: Config): Promise<void> {
+  async apply(config: Config): Promise<void> {
+    this.#log.level = config.logLevel;
     this.#warn(config);
     this.#spoken = protocols(config, this.#spoken);
     const current = entries(config, this.#spoken);
@@ -98,7 +153,14 @@ class State {
     this.counters.keep(current.map(({ listenerId }) => listenerId));
     if (changed.length > 0) this.#log.info({ listeners: changed }, 'changed');
     this.changes.announce(changed);
-    return this.#publisher.publish(current);
+    keepDestinations(new Set(config.listeners.map(({ destination }) => destination)));
+    try {
+      await this.#publisher.publish(current);
+      this.written = true;
+    } catch (error) {
+      this.written = false;
+      throw error;
+    }
   }
 
   /** Of each change of a destination in a file. Those of the Destination service are told of when it gives them. */
@@ -142,7 +204,7 @@ function answersOf(
     onDeadGrant: (destination, text) => log.warn({ destination, text }, 'silent applications have no token here'),
     onChange: (listenerId) => changes.announce([listenerId]),
   });
-  return {
+  const answers: Answers = {
     changes,
     session: async (listenerId) => {
       counters.session(table.ofListener(listenerId)?.listenerId);
@@ -169,6 +231,7 @@ function answersOf(
       ...counters.all(),
     }),
   };
+  return countedAnswers(answers, table);
 }
 
 /** With the state that the answer is of. A failure is not kept, and so needs none. */

@@ -15,6 +15,7 @@ import {
 } from './limits';
 import { Question } from './question';
 import { Bearer } from './sasl/bearer';
+import { Mechanism } from './sasl/client';
 import { Credentials, isRepeated } from './sasl/credentials';
 import { SaslServer, SaslState } from './sasl/server';
 import { Login, ServerCapability, Terms } from './terms';
@@ -75,6 +76,8 @@ export abstract class Machine {
   presented: Bearer | null = null;
   /** The server's refusal, for the rejection. */
   refusal: string = '';
+  /** What the login at the server goes by, once it has begun; for metrics. */
+  mechanism: Mechanism = Mechanism.none;
   credentials: Credentials;
 
   /** What the app sent and nobody has taken. */

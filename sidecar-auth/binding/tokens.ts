@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import { Failure } from '../failure.ts';
 import { type FetchWith, type Retries, retrying } from '../http.ts';
+import { tokenRequest } from '../observe/counted.ts';
 import { TokenCache } from '../token/cache.ts';
 import type { AccessToken } from '../token/issuer.ts';
 import { type Binding, toBinding } from './binding.ts';
@@ -80,7 +81,7 @@ export class BindingTokens {
   async get(where: string, tenant?: string): Promise<AccessToken> {
     const { id, binding, fetch } = await this.revision(where);
     const key = JSON.stringify([where, id, tenant ?? null]);
-    return await this.#tokens.get(key, () => requestToken(binding, tenant, fetch));
+    return await this.#tokens.get(key, () => tokenRequest('binding', '', () => requestToken(binding, tenant, fetch)));
   }
 
   /** The service refused this token: the next one is new, unless it has just replaced another. */

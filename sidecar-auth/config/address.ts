@@ -3,8 +3,14 @@ import { BlockList, isIP } from 'node:net';
 import { dirname } from 'node:path';
 import type { Section } from './section.ts';
 
-/** `host` is an IP literal without brackets, in its shortest form; `mode` the permission bits of a Unix socket. */
-export type Address = { host: string; port: number } | { path: string; mode: number };
+/** `host` is an IP literal without brackets, in its shortest form. */
+export interface HostPort {
+  host: string;
+  port: number;
+}
+
+/** `mode`: the permission bits of a Unix socket. */
+export type Address = HostPort | { path: string; mode: number };
 
 /** sun_path of Linux has 108 octets, the last one is NUL (unix(7)). */
 const PATH_LIMIT = 107;
@@ -34,18 +40,27 @@ export function readAddress(section: Section): Address | undefined {
   if (text === undefined) return undefined;
   if (text.includes('/')) return readPath(section, text, mode ?? 0o600);
   if (section.has('mode')) section.mistake('mode', 'is for Unix sockets only');
-  const parts = /^(?:\[([^\]]*)\]|([^:]*)):(\d{1,5})$/.exec(text);
-  const host = parts?.[1] ?? parts?.[2] ?? '';
-  const port = Number(parts?.[3] ?? 0);
-  if (!isIP(host)) return section.mistake('address', `must be ${ADDRESS}`);
-  if (host.includes('%')) return section.mistake('address', 'must not have a zone (%)');
-  if (port < 1 || port > 65535) return section.mistake('address', 'its port must be a number from 1 to 65535');
-  const ipv4 = mapped(shortest(host));
-  if (ipv4) return section.mistake('address', `must not be an IPv4 address in an IPv6 one: write ${ipv4}:${port}`);
-  return { host: shortest(host), port };
+  return readHostPort(text, ADDRESS, (what) => section.mistake('address', what));
 }
 
 const ADDRESS = 'IP:PORT, [IPv6]:PORT or the path of a Unix socket with a / in it (127.0.0.1 in place of localhost)';
+
+/** @param allowed what the whole may be, for the mistake that tells it */
+export function readHostPort(
+  text: string,
+  allowed: string,
+  mistake: (text: string) => undefined,
+): HostPort | undefined {
+  const parts = /^(?:\[([^\]]*)\]|([^:]*)):(\d{1,5})$/.exec(text);
+  const host = parts?.[1] ?? parts?.[2] ?? '';
+  const port = Number(parts?.[3] ?? 0);
+  if (!isIP(host)) return mistake(`must be ${allowed}`);
+  if (host.includes('%')) return mistake('must not have a zone (%)');
+  if (port < 1 || port > 65535) return mistake('its port must be a number from 1 to 65535');
+  const ipv4 = mapped(shortest(host));
+  if (ipv4) return mistake(`must not be an IPv4 address in an IPv6 one: write ${ipv4}:${port}`);
+  return { host: shortest(host), port };
+}
 
 /** `::1` and `0:0:0:0:0:0:0:1` are one address (RFC 5952). */
 function shortest(host: string): string {

@@ -1,11 +1,13 @@
 import { readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type Destination, type DestinationDraft, readDestination } from '../destination/destination.ts';
+import type { HostPort } from './address.ts';
 import { type Connectivity, readConnectivity } from './connectivity.ts';
 import { allMistakes, byName } from './cross-checks.ts';
 import { readDocument } from './document.ts';
 import { type Listener, type ListenerDraft, readListeners } from './listener.ts';
 import { ConfigMistakes, type Mistake } from './mistakes.ts';
+import { type LogLevel, readLog, readObserve } from './observe.ts';
 import type { Section } from './section.ts';
 import { type GrantPlace, readGrants, readServices, type ServiceInstance } from './service.ts';
 import { readTls } from './tls.ts';
@@ -25,6 +27,9 @@ export interface Main {
   listeners: Listener[];
   /** Seconds for connecting and greeting, and again for the login; 1 to 600. */
   loginTimeout: number;
+  /** Where health and metrics are served; absent: nowhere. */
+  observe?: HostPort;
+  logLevel: LogLevel;
 }
 
 export interface Config extends Main {
@@ -98,6 +103,8 @@ function readMain(file: string, mistakes: Mistake[], files: string[]): MainDraft
   const listeners = readListeners(readList(section), files);
   const grants = readGrants(section.section('grants'));
   const loginTimeout = section.integer('loginTimeout', 1, 600) ?? 30;
+  const observe = readObserve(section);
+  const logLevel = readLog(section.section('log'));
   section.finish();
   return {
     file,
@@ -106,7 +113,9 @@ function readMain(file: string, mistakes: Mistake[], files: string[]): MainDraft
     tls: { additionalCAs },
     listeners,
     loginTimeout,
+    logLevel,
     ...(connectivity && { connectivity }),
+    ...(observe && { observe }),
     unread: { destinations: unread, connectivity: section.has('connectivity') && !connectivity },
   };
 }

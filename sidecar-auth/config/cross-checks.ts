@@ -67,7 +67,7 @@ export function misfits(main: Compared, { name, protocol, onPremise, file }: Des
 /** What a listener says of the Destination service, and of the protocol of a destination in a file. */
 function misplaced(
   main: Compared,
-  { key, service, protocol, destination: name }: ListenerDraft,
+  { key, service, source, protocol, destination: name }: ListenerDraft,
   known: DestinationDraft[],
 ): Mistake[] {
   const found: Mistake[] = [];
@@ -75,8 +75,10 @@ function misplaced(
   const own = byName(known).get(name ?? '')?.protocol;
   if (protocol && own && protocol !== own) mistake('protocol', `must be ${own}, as "${name}" says`);
   if (main.unread?.destinations) return found;
-  const [first] = serviceOnly(service);
-  if (first !== undefined && main.services.length === 0) mistake(first, 'needs destinations.services');
+  // Of the token service and the Connectivity Proxy, too.
+  const [first] = serviceOnly(service).filter((one) => source !== 'file' || one !== 'tenant');
+  if (first !== undefined && source === 'file') mistake(first, 'must not stand beside source: file');
+  else if (first !== undefined && main.services.length === 0) mistake(first, 'needs destinations.services');
   const instance = service?.instance;
   if (instance !== undefined && main.services.length > 0 && !main.services.some((one) => one.name === instance)) {
     mistake('instance', `"${instance}" is not among ${main.services.map((one) => one.name).join(', ')}`);
@@ -87,7 +89,11 @@ function misplaced(
 /** A destination that is in no file may be in the Destination service, whose answer comes too late for Envoy's listener. */
 function unknownDestinations(main: Compared, known: DestinationDraft[]): Mistake[] {
   const names = [...byName(known).keys()];
-  const missing = main.listeners.filter(({ destination }) => destination !== undefined && !names.includes(destination));
+  // With `source: file` and a protocol the file may come later.
+  const missing = main.listeners.filter(
+    ({ destination, source, protocol }) =>
+      destination !== undefined && !names.includes(destination) && !(source === 'file' && protocol),
+  );
   if (main.services.length > 0) {
     return missing
       .filter(({ protocol }) => !protocol)

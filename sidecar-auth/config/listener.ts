@@ -13,6 +13,8 @@ export interface Listener {
   greeting?: 'preauth';
   /** Needed where the destination is not in a file: Envoy's listener must know it before the Destination service answers. */
   protocol?: Protocol;
+  /** The Destination service is not asked; with `protocol` the file may come later. */
+  source?: 'file';
   service?: ServiceReference;
   /** Connections at once. */
   maxConnections: number;
@@ -50,6 +52,7 @@ function readListener(section: Section, key: string, files: string[]): ListenerD
   const app = readApp(section, files);
   const greeting = section.choice('greeting', ['preauth'] as const);
   const protocol = section.choice('protocol', ['smtp', 'imap', 'pop3'] as const);
+  const source = section.choice('source', ['file'] as const);
   const service = readReference(section);
   const max = section.integer('maxConnections', 1, MOST_CONNECTIONS);
   const open = section.flag('open');
@@ -68,6 +71,7 @@ function readListener(section: Section, key: string, files: string[]): ListenerD
     ...(app && { app }),
     ...(greeting && { greeting }),
     ...(protocol && { protocol }),
+    ...(source && { source }),
     ...(service && { service }),
     maxConnections: max ?? DEFAULT_CONNECTIONS,
     maxConnectionsSet: max !== undefined,

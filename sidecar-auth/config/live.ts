@@ -1,4 +1,6 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
+import * as counted from '../observe/counted.ts';
 import { type Config, readConfig } from './config.ts';
 import { type Mistake, mistakeLine } from './mistakes.ts';
 import { takeOver } from './take-over.ts';
@@ -41,8 +43,9 @@ export class LiveConfig {
     const { config, mistakes, unserved } = takeOver(last, readConfig(last.file, last.directory));
     this.#current = config;
     this.#report(mistakes, unserved);
-    if (config.tls.additionalCAs.join('\0') !== last.tls.additionalCAs.join('\0')) {
-      this.#log.warn({ file: config.file, key: 'tls' }, 'a change of tls takes effect after a restart');
+    for (const key of ['tls', 'observe'] as const) {
+      if (isDeepStrictEqual(config[key], last[key])) continue;
+      this.#log.warn({ file: config.file, key }, `a change of ${key} takes effect after a restart`);
     }
     this.#onChange(config);
     return config;
@@ -50,6 +53,7 @@ export class LiveConfig {
 
   /** Mistakes that were there before are not logged again: folders see many events. */
   #report(mistakes: Mistake[], unserved: number): void {
+    counted.mistakes.set({}, mistakes.length);
     const lines = mistakes.map(mistakeLine).join('\n');
     if (lines === this.#reported) return;
     this.#reported = lines;

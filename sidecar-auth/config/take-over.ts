@@ -47,7 +47,8 @@ function acceptable(last: Config, { main, destinations }: Reading): Main | undef
 }
 
 /** What FILE itself says of a configuration. */
-export function only({ file, directory, services, grants, connectivity, tls, listeners, loginTimeout }: Main): Main {
+export function only(main: Main): Main {
+  const { file, directory, services, grants, connectivity, tls, listeners, loginTimeout, observe, logLevel } = main;
   return {
     file,
     ...(directory !== undefined && { directory }),
@@ -56,6 +57,8 @@ export function only({ file, directory, services, grants, connectivity, tls, lis
     tls,
     listeners,
     loginTimeout,
+    logLevel,
     ...(connectivity && { connectivity }),
+    ...(observe && { observe }),
   };
 }

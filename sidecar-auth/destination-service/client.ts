@@ -1,6 +1,7 @@
 import type { BindingTokens } from '../binding/tokens.ts';
 import { Failure } from '../failure.ts';
 import { connectionError, Outage, type Retries, retrying } from '../http.ts';
+import { serviceRequests, timed } from '../observe/counted.ts';
 import { type Answer, errorMessage, readAnswer } from './answer.ts';
 import { ANSWER_LIMIT } from './limits.ts';
 import type { DestinationRef } from './reference.ts';
@@ -55,6 +56,23 @@ export class ServiceClient {
 
   /** Undefined: there is no such destination. Throws a Failure, while the service is down an Outage. */
   async get(ref: DestinationRef, want: Want): Promise<Answer | undefined> {
+    let outcome = 'ok';
+    try {
+      const phase = want === 'configuration' ? 'destination' : 'token';
+      const answer = await timed(phase, ref.name, () => this.#get(ref, want));
+      if (!answer) outcome = 'not_found';
+      return answer;
+    } catch (error) {
+      outcome = error instanceof Outage ? 'outage' : 'refused';
+      throw error;
+    } finally {
+      const wanted = typeof want === 'object' ? 'exchange' : want;
+      const asked = { destination: ref.name, tenant: ref.tenant ?? '', service_instance: ref.instance ?? '' };
+      serviceRequests.add({ ...asked, wanted, outcome });
+    }
+  }
+
+  async #get(ref: DestinationRef, want: Want): Promise<Answer | undefined> {
     const first = await this.#ask(ref, want);
     // A key of the token service that was rotated, or a restored service: a new token helps.
     const answer = first.status === 401 ? await this.#ask(ref, want) : first;

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Destination } from '../destination/destination.ts';
 import type { Login } from '../destination/login.ts';
 import { Failure } from '../failure.ts';
+import { tokenRequest } from '../observe/counted.ts';
 import type { TokenCache } from '../token/cache.ts';
 import { tokenEndpoint } from '../token/endpoint.ts';
 import { follow, tokenClient } from '../token/file-issuer.ts';
@@ -65,15 +66,19 @@ class Flows {
   }
 
   clientCredentials(): Promise<AccessToken> {
-    return this.#deps.cache.get(this.#key, async () => access(await this.#service('token', [])));
+    return this.#cached(this.#key, async () => access(await this.#service('token', [])));
   }
 
   exchange(user: string, presented: string): Promise<AccessToken> {
     const key = hash(JSON.stringify([this.#key, user, hash(presented)]));
-    const { cache, grants } = this.#deps;
-    return cache.get(key, async () =>
+    const { grants } = this.#deps;
+    return this.#cached(key, async () =>
       access(await grants.presented(this.#owner(user), presented, (last) => this.#next(last, presented))),
     );
+  }
+
+  #cached(key: string, issue: () => Promise<AccessToken>): Promise<AccessToken> {
+    return this.#deps.cache.get(key, () => tokenRequest('destination_service', this.#ref.name, issue));
   }
 
   /** What follows the last tokens of a presented refresh token or code. */

@@ -5,6 +5,8 @@ import { ConfigMistakes, mistakeLine } from '../config/mistakes.ts';
 import { type Destination, destinationFromProperties } from '../destination/destination.ts';
 import { clean, Failure } from '../failure.ts';
 import { type FetchWith, Outage, type Retries } from '../http.ts';
+import { standIns } from '../observe/counted.ts';
+import type { Labels } from '../observe/openmetrics.ts';
 import { TokenCache } from '../token/cache.ts';
 import type { Grants } from '../token/grants/grants.ts';
 import type { TokenIssuer } from '../token/issuer.ts';
@@ -115,12 +117,17 @@ export class DestinationService {
     try {
       const answer = await this.#client.get(ref, 'configuration');
       const good = this.#answered(ref, place.uri, answer?.configuration, last?.good);
+      standIns.clear(standIn(ref));
       return keep(good, answer ? DESTINATION_MS : REFUSAL_MS, good);
     } catch (failure) {
       // What the service refuses is not made up for: a 4xx is no outage.
-      if (!(failure instanceof Outage)) return keep({ failure }, REFUSAL_MS);
+      if (!(failure instanceof Outage)) {
+        standIns.clear(standIn(ref));
+        return keep({ failure }, REFUSAL_MS);
+      }
       if (!last?.good) return keep({ failure }, OUTAGE_MS);
       this.#reportOutage(ref, failure);
+      standIns.set(standIn(ref), 1);
       return keep(last.good, OUTAGE_MS);
     }
   }
@@ -168,6 +175,10 @@ function isFresh({ outcome, revision, until }: Kept, place: Place, otherwise: bo
 /** Whether this can be told in place of news that come late. */
 function canStand({ outcome }: Kept, otherwise: boolean): boolean {
   return 'failure' in outcome ? otherwise && outcome.failure instanceof Outage : outcome.found !== undefined;
+}
+
+function standIn({ name, tenant = '', instance = '' }: DestinationRef): Labels {
+  return { destination: name, tenant, service_instance: instance, by: 'last_answer' };
 }
 
 function told({ outcome, until }: Kept): Found | undefined {

@@ -40,7 +40,7 @@ export interface Destination {
   timeoutMs?: number;
   /** `mail.<proto>.capabilities` `asked`: on every connection, for servers of one name that differ. */
   capabilities?: 'asked';
-  /** `mail.<proto>.preconnect`: Envoy keeps connections to the server ready. */
+  /** `mail.<proto>.preconnect`: connections to the server are kept ready, by Envoy or the relay. */
   preconnect?: boolean;
   /** CloudConnectorLocationId. */
   location?: string;
@@ -102,7 +102,6 @@ function readProperties(
   const hello = readHello(section);
   if (!transport) return undefined;
   const server = readServer(section, transport, onPremise);
-  if (server) checkPreconnect(section, transport, onPremise, server);
   const optional = {
     ...readOptional(section, transport, login),
     ...(onPremise && location !== undefined && { location }),
@@ -144,19 +143,6 @@ function readOptional(section: Section, transport: Transport, login: Login | und
 function readCapabilities(section: Section, transport: Transport): 'remembered' | 'asked' | undefined {
   const key = propertyKey(section, transport, 'capabilities');
   return key === undefined ? undefined : section.choice(key, ['remembered', 'asked'] as const);
-}
-
-/** What goes through the relay has no connections of Envoy's own to the server. */
-function checkPreconnect(
-  section: Section,
-  transport: Transport,
-  onPremise: boolean,
-  { tls, starttls, verify }: Server,
-): void {
-  const key = propertyKey(section, transport, 'preconnect');
-  if (key === undefined || !readPreconnect(section, transport)) return;
-  if (onPremise || starttls || (tls && !verify))
-    section.mistake(key, 'is for Internet destinations without STARTTLS and without ssl.trust');
 }
 
 function readPreconnect(section: Section, transport: Transport): boolean {

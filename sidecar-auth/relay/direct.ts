@@ -3,6 +3,7 @@ import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { hostPort } from '../config/address.ts';
 import { Failure } from '../failure.ts';
+import { timed } from '../observe/counted.ts';
 import type { RelayTarget } from '../relay-target.ts';
 import type { Resolve } from '../route/resolve.ts';
 import { before } from './deadline.ts';
@@ -11,14 +12,18 @@ import { socketOptions } from './socket-options.ts';
 
 /** A TCP connection to the mail server itself. Rejects with a Failure of code resolve or connect, and leaves no socket behind. */
 export async function connectDirectly(target: RelayTarget, resolve: Resolve, signal: AbortSignal): Promise<Socket> {
-  const { host, port, connectTimeoutMs } = target;
+  const { destination, host, port, connectTimeoutMs } = target;
   const late = (code: 'resolve' | 'connect', places: string[]) =>
     new Failure(code, `${places.join(' and ')} did not answer within ${connectTimeoutMs} ms`);
-  const { addresses } = await before(signal, resolve(host), () => late('resolve', [`the name server for ${host}`]));
+  const { addresses } = await timed('resolve', destination, () =>
+    before(signal, resolve(host), () => late('resolve', [`the name server for ${host}`])),
+  );
   const places = addresses.map((address) => hostPort(address, port));
   const attempts: Attempt[] = [];
   try {
-    const winner = await before(signal, race(addresses, port, attempts, signal), () => late('connect', places));
+    const winner = await timed('connect', destination, () =>
+      before(signal, race(addresses, port, attempts, signal), () => late('connect', places)),
+    );
     attempts.splice(
       attempts.findIndex(({ socket }) => socket === winner),
       1,

@@ -27,8 +27,23 @@ export const ATTEMPT_DELAY_MS = 250;
 /** Octets of a line of the server before STARTTLS; Dovecot's own limit for its clients, and the filter's, is 8,192. */
 export const SERVER_LINE_LIMIT = 8192;
 
-/** Lines of the server before STARTTLS, of three answers; Dovecot's submission proxy takes 128 of one. */
+/** Lines of the server before STARTTLS, of up to three answers; Dovecot's submission proxy takes 128 of one. */
 export const SERVER_LINES_LIMIT = 256;
+
+/** Octets of a greeting that is read before there is an app to hear it: servers say some lines, and one that says more is dialled as usual. */
+export const GREETING_LIMIT = 8192;
+
+/** Connections that stand ready, being opened, or could not be: each is a descriptor here, with TLS some 50 KiB, and a login slot at a server. */
+export const SPARES_LIMIT = 100;
+
+/** How long one stands ready: servers end connections that do not log in after 30 s to 5 minutes, and many count them until then. */
+export const SPARE_MS = 20_000;
+
+/** How long none is opened for a route where the last could not be: the server is down, or has as many as it wants from here. */
+export const SPARE_PAUSE_MS = 10_000;
+
+/** How often those are looked for that are too old or whose route is gone: that is how long they may outlive it. */
+export const SPARE_CHECK_MS = 1_000;
 
 /** TLS sessions kept to be resumed, one a server; at about 3 KiB each (certificate and ticket) that is 3 MiB. */
 export const TLS_SESSIONS_LIMIT = 1000;

@@ -2,15 +2,20 @@ import { createServer, type Socket } from 'node:net';
 import type { Logger } from 'pino';
 import { Failure, type Protocol } from '../failure.ts';
 import { fetchesOf } from '../http.ts';
+import { failureCode, relaySessions } from '../observe/counted.ts';
+import type { Labels } from '../observe/openmetrics.ts';
+import { traffic } from '../observe/traffic.ts';
 import type { RelayTarget } from '../relay-target.ts';
 import { createResolve, type Resolve } from '../route/resolve.ts';
-import { dial, type Means } from './dial.ts';
+import { type Dialled, dial, type Means } from './dial.ts';
 import { keepNames } from './names.ts';
+import { openSpare } from './preconnect/open.ts';
+import { Spares } from './preconnect/spares.ts';
 import { listenPrivately } from './private-socket.ts';
+import type { ProxyHeader } from './proxy-header.ts';
 import { receiveHeader } from './receive-header.ts';
 import { refuse } from './refuse.ts';
 import { splice } from './splice.ts';
-import { ownGreeting } from './starttls/greeting.ts';
 import { TlsClient } from './tls.ts';
 import { Tokens } from './token.ts';
 
@@ -28,6 +33,7 @@ export interface RelayOptions {
 interface Relay extends Pick<RelayOptions, 'target' | 'log'>, Means {
   /** Every live socket, of both sides. */
   sockets: Set<Socket>;
+  spares: Spares;
 }
 
 /**
@@ -41,7 +47,8 @@ export async function startRelay(options: RelayOptions): Promise<{ close(): Prom
     resolve: keepNames(resolve),
     tls: new TlsClient(options.ca),
   };
-  const relay: Relay = { target, log, ...means, sockets: new Set() };
+  const spares = new Spares({ open: (target, signal) => openSpare(target, means, signal), target, log });
+  const relay: Relay = { target, log, ...means, sockets: new Set(), spares };
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (app) => {
     app.on('error', () => {}); // from the first moment: an 'error' event without a listener ends the program
     track(relay, app);
@@ -52,6 +59,7 @@ export async function startRelay(options: RelayOptions): Promise<{ close(): Prom
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
+        spares.close();
         for (const socket of relay.sockets) socket.destroy();
       }),
   };
@@ -68,32 +76,46 @@ async function serve(relay: Relay, app: Socket): Promise<void> {
   try {
     target = header.routeId === undefined ? undefined : relay.target(header.routeId);
     if (!target) throw new Failure('internal', 'this route is no longer valid, please try again');
-    await carry(relay, app, target);
+    await carry(relay, app, target, header);
   } catch (error) {
+    relaySessions.add({ ...(target && labelsOf(target)), outcome: app.destroyed ? 'gone' : failureCode(error) });
     const failure = error instanceof Failure ? error : new Failure('internal', 'unexpected error', { cause: error });
     giveUp(relay, app, failure, target?.protocol ?? protocolOf(header.routeId), target?.destination ?? 'unknown');
   }
 }
 
-async function carry(relay: Relay, app: Socket, target: RelayTarget): Promise<void> {
+async function carry(relay: Relay, app: Socket, target: RelayTarget, header: ProxyHeader): Promise<void> {
+  const { routeId = '' } = header;
+  const { socket: server, greeting } = await connectFor(app, routeId, target, relay);
+  track(relay, server);
+  relaySessions.add({ ...labelsOf(target), outcome: app.destroyed ? 'gone' : 'ok' });
+  if (app.destroyed) {
+    server.destroy();
+    return;
+  }
+  relay.spares.renew(routeId, target);
+  traffic.watch(app, labelsOf(target), header.length);
+  if (greeting) app.write(greeting, 'latin1');
+  splice(app, server);
+  relay.log.debug({ destination: target.destination }, 'relay: connected');
+}
+
+/** One that stands ready, or a new one; for as long as the app waits. */
+async function connectFor(app: Socket, routeId: string, target: RelayTarget, relay: Relay): Promise<Dialled> {
   const stop = new AbortController();
   const abort = () => stop.abort();
   const timer = setTimeout(abort, target.connectTimeoutMs);
   app.once('close', abort);
   try {
-    const server = await dial(target, relay, stop.signal);
-    track(relay, server);
-    if (app.destroyed) {
-      server.destroy();
-      return;
-    }
-    if (target.security.kind === 'starttls') app.write(ownGreeting(target));
-    splice(app, server);
-    relay.log.debug({ destination: target.destination }, 'relay: connected');
+    return (await relay.spares.take(routeId, stop.signal)) ?? (await dial(target, relay, stop.signal));
   } finally {
     clearTimeout(timer);
     app.off('close', abort);
   }
+}
+
+function labelsOf({ destination, tenant = '', protocol }: RelayTarget): Labels {
+  return { destination, tenant, protocol };
 }
 
 function giveUp(relay: Relay, app: Socket, failure: Failure, protocol: Protocol, destination: string): void {

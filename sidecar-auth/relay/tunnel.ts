@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { Failure } from '../failure.ts';
+import { timed } from '../observe/counted.ts';
 import type { RelayTarget } from '../relay-target.ts';
 import { before } from './deadline.ts';
 import { reason } from './direct.ts';
@@ -24,16 +25,21 @@ export async function connectThroughProxy(target: TunnelTarget, tokens: Tokens, 
   // What can't be sent is known before any token is asked for.
   checkHost(target.host);
   checkLocation(target.location);
-  const token = await before(signal, tokens.get(target.proxy.token), () => late('token', target));
-  const socket = connect({ host: target.proxy.host, port: target.proxy.port, ...socketOptions });
+  const { destination, proxy } = target;
+  const token = await timed('token', destination, () =>
+    before(signal, tokens.get(proxy.token), () => late('token', target)),
+  );
+  const socket = connect({ host: proxy.host, port: proxy.port, ...socketOptions });
   socket.on('error', () => {}); // from its creation on; failures are told by the phase in which they happen
   try {
-    await before(signal, connected(socket, target), () => late('connect', target));
-    await before(signal, handshake(socket, target, token), () => late('socks', target));
+    await timed('connect', destination, () => before(signal, connected(socket, target), () => late('connect', target)));
+    await timed('socks', destination, () =>
+      before(signal, handshake(socket, target, token), () => late('socks', target)),
+    );
     return socket;
   } catch (failure) {
     socket.destroy();
-    if (failure instanceof AuthenticationRefused) tokens.refused(target.proxy.token, token);
+    if (failure instanceof AuthenticationRefused) tokens.refused(proxy.token, token);
     throw failure;
   }
 }

@@ -13,9 +13,11 @@ export function relayTarget(table: RouteTable, routeId: string): RelayTarget | u
   if (!route || !destination || !goesByRelay(destination)) return undefined;
   const proxy = destination.onPremise ? proxyOf(route) : undefined;
   if (destination.onPremise && !proxy) return undefined;
-  const { name, protocol, host, port, location, hello } = destination;
+  const { name, protocol, host, port, location, preconnect, hello } = destination;
+  const tenant = route.listener.service?.tenant;
   return {
     destination: name,
+    ...(tenant !== undefined && { tenant }),
     protocol,
     host,
     port,
@@ -26,6 +28,7 @@ export function relayTarget(table: RouteTable, routeId: string): RelayTarget | u
     ),
     ...(proxy && { proxy }),
     security: securityOf(destination),
+    ...(preconnect && { preconnect }),
     hello: hello ?? ownName(),
   };
 }

@@ -5,6 +5,7 @@ import type { Line } from '../contract/lines.ts';
 import type { Exchange, Rejection } from '../contract/server.ts';
 import type { Destination } from '../destination/destination.ts';
 import { clean, Failure } from '../failure.ts';
+import { timed } from '../observe/counted.ts';
 import type { AccessToken, TokenIssuer } from '../token/issuer.ts';
 import { bearerLines } from './bearer.ts';
 import { GrantIds } from './grant-ids.ts';
@@ -228,7 +229,7 @@ async function leadsTo(route: Route, resolve: Resolve): Promise<Line[]> {
       ['keep', `${KEEP_RELAY}`],
     ];
   }
-  const { addresses, keep } = await resolve(destination.host);
+  const { addresses, keep } = await timed('resolve', destination.name, () => resolve(destination.host));
   return [
     ['to', 'direct'],
     ...addresses.map((address): Line => ['address', hostPort(address, destination.port)]),

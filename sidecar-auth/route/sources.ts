@@ -6,6 +6,7 @@ import type { Destination } from '../destination/destination.ts';
 import { OUTAGE_MS } from '../destination-service/limits.ts';
 import { DestinationService } from '../destination-service/service.ts';
 import { type FetchWith, fetchesOf, Outage } from '../http.ts';
+import { standIns } from '../observe/counted.ts';
 import { TokenCache } from '../token/cache.ts';
 import { fileIssuer } from '../token/file-issuer.ts';
 import type { Grants } from '../token/grants/grants.ts';
@@ -55,12 +56,13 @@ export class Sources {
    * answered and a file has a destination of this name, unless the listener says what only the service can know.
    */
   async served({ listener, destination }: Route): Promise<Served> {
-    if (this.#instances.length === 0) return {};
+    if (this.#instances.length === 0 || listener.source === 'file') return {};
     const { destination: name, service } = listener;
     const hasFile = destination !== undefined && serviceOnly(service).length === 0;
     try {
       const found = await this.#service.find({ name, ...service }, hasFile);
       this.#fromFiles.delete(name);
+      standIns.clear(standIn(name));
       return found ?? {};
     } catch (error) {
       if (!hasFile || !(error instanceof Outage)) throw error;
@@ -80,6 +82,7 @@ export class Sources {
   #report(name: string, { message }: Outage): void {
     if (this.#fromFiles.has(name)) return;
     this.#fromFiles.add(name);
+    standIns.set(standIn(name), 1);
     this.#log.warn(
       { destination: name, text: message },
       'the Destination service is down; the file of this name is used',
@@ -99,4 +102,8 @@ export class Sources {
       ...(codeVerifier !== undefined && { codeVerifier }),
     });
   }
+}
+
+function standIn(destination: string): { destination: string; by: string } {
+  return { destination, by: 'file' };
 }

@@ -3,6 +3,7 @@ import type { Destination } from '../destination/destination.ts';
 import type { Login } from '../destination/login.ts';
 import type { TokenService } from '../destination/token-service.ts';
 import { Failure } from '../failure.ts';
+import { timed, tokenRequest } from '../observe/counted.ts';
 import type { TokenCache } from './cache.ts';
 import { tokenEndpoint } from './endpoint.ts';
 import type { GrantOwner, Grants, Issue, Kept } from './grants/grants.ts';
@@ -106,7 +107,8 @@ class Flows {
     const { tenant, tokenServiceTenant, redirectUri, codeVerifier, cache } = this.#deps;
     const { name, login } = this.#destination;
     const listener = [tenant, tokenServiceTenant, redirectUri, codeVerifier];
-    return cache.get(hash(JSON.stringify([kind, listener, name, login])), issue);
+    const asked = () => tokenRequest('destination', name, () => timed('token', name, issue));
+    return cache.get(hash(JSON.stringify([kind, listener, name, login])), asked);
   }
 
   #owner(user: string): GrantOwner {

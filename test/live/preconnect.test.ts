@@ -1,70 +1,16 @@
 // mail.<protocol>.preconnect: Envoy keeps connections to the server ready, and an app finds the greeting waiting.
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Running } from '../../cli/start-all.ts';
 import { up } from '../../cli/up.ts';
+import { CountingSmtpServer } from './counting-smtp-server.ts';
 
-/** A server that takes one account, and closes whoever has not logged in after `patience` milliseconds. */
-class SmtpServer {
-  readonly user: string;
-  readonly sockets = new Set<Socket>();
-  /** Of connections that were made, of logins, and of logins with another account. */
-  connections = 0;
-  logins = 0;
-  wrong = 0;
-  patience = 60_000;
-  readonly #server: Server;
-
-  constructor(user: string) {
-    this.user = user;
-    this.#server = createServer((socket) => this.#serve(socket));
-  }
-
-  get port(): number {
-    return (this.#server.address() as AddressInfo).port;
-  }
-
-  /** Connections that have not logged in. */
-  get waiting(): number {
-    return this.sockets.size;
-  }
-
-  listen(): Promise<unknown> {
-    return once(this.#server.listen(0, '127.0.0.1'), 'listening');
-  }
-
-  close(): void {
-    for (const socket of this.sockets) socket.destroy();
-    this.#server.close();
-  }
-
-  #serve(socket: Socket): void {
-    this.connections += 1;
-    this.sockets.add(socket);
-    socket.on('error', () => {}).on('close', () => this.sockets.delete(socket));
-    const timer = setTimeout(() => socket.destroy(), this.patience);
-    socket.write(`220 ${this.user} ready\r\n`);
-    // Each command comes in a packet of its own.
-    socket.setEncoding('latin1').on('data', (text: string) => {
-      const [verb = '', , response = ''] = text.trimEnd().split(' ');
-      if (verb === 'AUTH') {
-        clearTimeout(timer);
-        const own = Buffer.from(response, 'base64').toString() === `\0${this.user}\0pass`;
-        if (own) this.logins += 1;
-        else this.wrong += 1;
-      }
-      socket.write(verb === 'EHLO' ? '250-here\r\n250 AUTH PLAIN\r\n' : verb === 'AUTH' ? '235 in\r\n' : '250 ok\r\n');
-      if (verb === 'QUIT') socket.end();
-    });
-  }
-}
-
-const servers = [new SmtpServer('one'), new SmtpServer('two')] as const;
+const servers = [new CountingSmtpServer('one'), new CountingSmtpServer('two')] as const;
 const folder = mkdtempSync(join(tmpdir(), 'preconnect-'));
 let running: Running | undefined;
 

@@ -87,8 +87,13 @@ export class Stage implements PlayStage {
 
 export async function countedFailures(adminSocket: string): Promise<Record<string, number>> {
   const stats = await askAdmin(adminSocket, '/stats?filter=^wasmcustom.postern&usedonly');
-  const counted = stats.matchAll(/^wasmcustom\.postern\.(\w+)\.failure\.(\w+): (\d+)$/gm);
-  return Object.fromEntries([...counted].map(([, protocol, code, count]) => [`${protocol}.${code}`, Number(count)]));
+  const counted = stats.matchAll(/^wasmcustom\.postern\.(\w+)\.[\w-]+\.failure\.(\w+)(?:\.\w+)?: (\d+)$/gm);
+  const sums: Record<string, number> = {};
+  for (const [, protocol, code, count] of counted) {
+    const name = `${protocol}.${code}`;
+    sums[name] = (sums[name] ?? 0) + Number(count);
+  }
+  return sums;
 }
 
 export async function placeFor(directory: string, index: number): Promise<Place> {

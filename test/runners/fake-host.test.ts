@@ -51,7 +51,7 @@ function answer(host: FakeHost, call: Call, { status, bodyFor }: Event & { kind:
 
 function check(host: FakeHost, dialog: Dialog, connection: FakeConnection, event: Event): void {
   if (event.kind === 'failure') {
-    expect([...host.counters]).toContainEqual([`postern.${dialog.protocol}.failure.${event.code}`, 1]);
+    expect([...host.counted]).toContainEqual([`postern.${dialog.protocol}.failure.${event.code}`, 1]);
   }
   if (event.kind === 'asked') {
     const asked = questions(host).map(({ path, body }) => questionOf(path, body, 'route1'));

@@ -101,6 +101,17 @@ export class FakeHost {
     this.exports._start();
   }
 
+  /** The counters, whatever the listener and the mechanism: `postern.smtp.login`, `postern.smtp.failure.rejected`. */
+  get counted(): Map<string, number> {
+    const sums = new Map<string, number>();
+    for (const [name, count] of this.counters) {
+      const [, protocol, , what, code] = name.split('.');
+      const short = ['postern', protocol, what, ...(what === 'failure' ? [code] : [])].join('.');
+      sums.set(short, (sums.get(short) ?? 0) + count);
+    }
+    return sums;
+  }
+
   get memoryBytes(): number {
     return this.exports.memory.buffer.byteLength;
   }

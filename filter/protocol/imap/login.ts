@@ -38,6 +38,11 @@ export class ServerLogin {
     return this.client != null;
   }
 
+  get mechanism(): Mechanism {
+    const client = this.client;
+    return client != null ? client.mechanism : Mechanism.command;
+  }
+
   get name(): string {
     return this.client != null ? 'AUTHENTICATE' : 'LOGIN';
   }

@@ -392,7 +392,12 @@ export class ImapMachine extends Machine {
     if (this.terms.login == Login.none) this.onLoggedIn();
     else if (!login.possible) this.fail(Failure.mechanism, this.noMechanism);
     else if (this.mustAsk()) this.step = Step.none;
-    else this.issue(Step.login, login.command(this.newTag()));
+    else this.sendLogin(login);
+  }
+
+  private sendLogin(login: ServerLogin): void {
+    this.mechanism = login.mechanism;
+    this.issue(Step.login, login.command(this.newTag()));
   }
 
   private get noMechanism(): string {

@@ -245,6 +245,7 @@ export class Pop3Machine extends Machine {
       client.sentInitialResponse();
     }
     this.client = client;
+    this.mechanism = client.mechanism;
     this.step = Step.auth;
     this.send(command.text('\r\n'));
   }
@@ -258,6 +259,7 @@ export class Pop3Machine extends Machine {
   }
 
   private sendUser(): void {
+    this.mechanism = Mechanism.command;
     this.step = Step.user;
     this.send(Bytes.of('USER ').append(this.credentials.user).text('\r\n'));
   }

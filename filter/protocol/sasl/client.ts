@@ -12,6 +12,8 @@ export enum Mechanism {
   xoauth2,
   /** RFC 7628 */
   oauthbearer,
+  /** Not SASL: IMAP's LOGIN (RFC 9051 section 6.2.3), POP3's USER and PASS (RFC 1939 section 7) */
+  command,
 }
 
 export function mechanismName(mechanism: Mechanism): string {

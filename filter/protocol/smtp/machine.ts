@@ -214,6 +214,7 @@ export class SmtpMachine extends Machine {
       client.sentInitialResponse();
     }
     this.client = client;
+    this.mechanism = client.mechanism;
     this.step = Step.auth;
     this.send(command.text('\r\n'));
   }

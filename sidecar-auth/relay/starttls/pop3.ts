@@ -4,51 +4,34 @@ import {
   type Dialogue,
   noGreeting,
   notOffered,
-  refused,
   send,
   unavailable,
   unexpected,
-  WAIT,
 } from './dialogue.ts';
 
 /** In wire order. */
-type State = 'greeting' | 'capa' | 'capabilities' | 'offered' | 'stls';
+type State = 'greeting' | 'stls';
 
-/** RFC 2595 section 4: greeting, CAPA (RFC 2449), STLS. */
+/**
+ * RFC 2595 section 4: greeting, STLS. The server's capabilities (CAPA) are not asked for, which would be a round trip: nobody has vouched
+ * for what they say, and a server without STLS answers -ERR, as to every command that it does not know (RFC 1939 section 3).
+ */
 export class Pop3Dialogue implements Dialogue {
   #state: State = 'greeting';
 
   onLine(line: string): Action {
-    if (this.#state === 'greeting') return this.#onGreeting(line);
-    if (this.#state === 'capa') return this.#onCapa(line);
-    if (this.#state === 'stls') return this.#onStls(line);
-    return this.#onCapability(line);
+    return this.#state === 'greeting' ? this.#onGreeting(line) : this.#onStls(line);
   }
 
   #onGreeting(line: string): Action {
     if (isErr(line)) throw unavailable('in its greeting');
     if (!isOk(line)) throw noGreeting('POP3');
-    this.#state = 'capa';
-    return send('CAPA');
-  }
-
-  #onCapa(line: string): Action {
-    if (isErr(line)) throw notOffered('STLS'); // a server from before RFC 2449
-    if (!isOk(line)) throw unexpected('CAPA');
-    this.#state = 'capabilities';
-    return WAIT;
-  }
-
-  #onCapability(line: string): Action {
-    if (/^STLS *$/i.test(line)) this.#state = 'offered';
-    if (line !== '.') return WAIT;
-    if (this.#state !== 'offered') throw notOffered('STLS');
     this.#state = 'stls';
     return send('STLS');
   }
 
   #onStls(line: string): Action {
-    if (isErr(line)) throw refused('STLS');
+    if (isErr(line)) throw notOffered('STLS');
     if (!isOk(line)) throw unexpected('STLS');
     return BEGIN_TLS;
   }

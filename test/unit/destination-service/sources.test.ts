@@ -48,3 +48,10 @@ it('what the service refuses is not made up for by a file', async () => {
   running.faults.destination = { kind: '401' };
   await expect(sources.served(route())).rejects.toMatchObject({ code: 'unknown_destination', retry: false });
 });
+
+it('a listener with source: file never asks the service', async () => {
+  const { running, sources, route } = await world();
+  const { listener, ...rest } = route();
+  expect(await sources.served({ ...rest, listener: { ...listener, source: 'file' } })).toEqual({});
+  expect(running.log).toEqual([]);
+});

@@ -52,10 +52,10 @@ describe('what must not be forgotten', () => {
       'postern-direct-tls-preconnect',
       'postern-relay',
       'postern-helper',
+      'postern-blackhole',
       'postern-fallback-smtp',
       'postern-fallback-imap',
       'postern-fallback-pop3',
-      'postern-blackhole',
     ]);
   });
 

@@ -689,7 +689,7 @@ describe('random events on the compiled filter', () => {
     const counted = new Map<string, number>();
     for (const seed of SEEDS) {
       const { host, asked } = play(seed);
-      for (const [name, count] of [...host.counters, ...Object.entries(asked)])
+      for (const [name, count] of [...host.counted, ...Object.entries(asked)])
         counted.set(name, (counted.get(name) ?? 0) + count);
     }
     // It is no proof where nobody got far.

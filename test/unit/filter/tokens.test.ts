@@ -124,7 +124,7 @@ describe('a token is refused', () => {
       `EHLO postern.test\r\n${OWN_AUTH('access-1')}${OWN_AUTH('access-2')}MAIL FROM:<a@b>\r\n`,
     );
     expect(connection.toApp).toBe('220 mx\r\n');
-    expect([...host.counters]).toEqual([['postern.smtp.login', 1]]);
+    expect([...host.counters]).toEqual([['postern.smtp.one.login.xoauth2', 1]]);
   });
 
   test('a second refusal is not told again, and no log has a token', () => {
@@ -136,7 +136,7 @@ describe('a token is refused', () => {
     expect(host.callsTo('/v1/rejections')).toEqual([]);
     expect(host.log).toHaveLength(1);
     expect(`${host.log}${connection.toApp}`).not.toMatch(TOKENS);
-    expect([...host.counters]).toEqual([['postern.smtp.failure.rejected', 1]]);
+    expect([...host.counters]).toEqual([['postern.smtp.one.failure.rejected.xoauth2', 1]]);
   });
 
   test('a new route that was kept meanwhile stays', () => {

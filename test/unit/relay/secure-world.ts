@@ -37,7 +37,7 @@ export async function certificate(by: Certificates, options: IssueOptions = {}):
 
 export interface Script {
   protocol: Protocol;
-  /** Answers by command (EHLO, CAPABILITY, CAPA, STARTTLS, STLS), without the last CRLF; in the place of the usual ones. */
+  /** Answers by command (EHLO, STARTTLS, STLS), without the last CRLF; in the place of the usual ones. */
   answers?: Record<string, string>;
   greeting?: string;
   /** Writes one octet at a time. */
@@ -49,8 +49,8 @@ export interface Script {
 
 const USUAL: Record<Protocol, Record<string, string>> = {
   smtp: { EHLO: '250-mail\r\n250-STARTTLS\r\n250 HELP', STARTTLS: '220 go' },
-  imap: { CAPABILITY: '* CAPABILITY IMAP4rev1 STARTTLS\r\np1 OK done', STARTTLS: 'p2 OK go' },
-  pop3: { CAPA: '+OK\r\nSTLS\r\n.', STLS: '+OK go' },
+  imap: { STARTTLS: 'p1 OK go' },
+  pop3: { STLS: '+OK go' },
 };
 
 export interface MailServer {

@@ -212,6 +212,8 @@ it('a route id belongs to one revision, and an old one is refused', () => {
     security: { kind: 'none' },
     hello: 'gw.example.com',
   });
+  table.update([changed(ONPREMISE, { preconnect: true })]);
+  expect(relayTarget(table, table.ofListener(ID)?.id ?? '')?.preconnect).toBe(true);
   // Back to what it once was: still another id.
   table.update([ONPREMISE]);
   expect(table.ofListener(ID)?.id).not.toBe(old);

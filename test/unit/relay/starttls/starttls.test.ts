@@ -37,12 +37,12 @@ async function world({ protocol = 'smtp', issue, target, mail = echo(), ...scrip
 
 const IN_CLEAR: Record<Protocol, string> = {
   smtp: 'EHLO app.example\r\nSTARTTLS\r\n',
-  imap: 'p1 CAPABILITY\r\np2 STARTTLS\r\n',
-  pop3: 'CAPA\r\nSTLS\r\n',
+  imap: 'p1 STARTTLS\r\n',
+  pop3: 'STLS\r\n',
 };
 const GO_AHEAD: Record<Protocol, Record<string, string>> = {
   smtp: { STARTTLS: '220 go' },
-  imap: { STARTTLS: 'p2 OK go' },
+  imap: { STARTTLS: 'p1 OK go' },
   pop3: { STLS: '+OK go' },
 };
 const INJECTED: Record<Protocol, string> = { smtp: '250 EVIL', imap: '* OK [ALERT] EVIL', pop3: '+OK EVIL' };
@@ -134,18 +134,15 @@ for (const protocol of PROTOCOLS) {
     });
 
     it('never goes on in clear where STARTTLS is not offered, or refused', async () => {
-      const none: Record<string, string> = {
-        EHLO: '250 mail',
-        CAPABILITY: '* CAPABILITY IMAP4rev1\r\np1 OK',
-        CAPA: '+OK\r\n.',
-      };
+      const none: Record<string, string> = { EHLO: '250 mail', STARTTLS: 'p1 BAD EVIL', STLS: '-ERR EVIL' };
       const without = await world({ protocol, answers: none });
       expect(await seen(without.socketPath)).toContain(' tls: the server does not offer ');
-      const denied: Record<Protocol, string> = { smtp: '454 EVIL', imap: 'p2 NO EVIL', pop3: '-ERR EVIL' };
-      const refusing = await world({ protocol, answers: { STARTTLS: denied[protocol], STLS: denied[protocol] } });
+      expect(IN_CLEAR[protocol].startsWith(without.place.clear())).toBe(true);
+      if (protocol === 'pop3') return; // its -ERR does not tell why
+      const denied = { smtp: '454 EVIL', imap: 'p1 NO EVIL' }[protocol];
+      const refusing = await world({ protocol, answers: { STARTTLS: denied } });
       expect(await seen(refusing.socketPath)).toContain(' tls: the server refused ');
       expect(refusing.place.clear()).toBe(IN_CLEAR[protocol]);
-      expect(IN_CLEAR[protocol].startsWith(without.place.clear())).toBe(true);
     });
 
     it("works inside the SOCKS5 tunnel, also where the greeting comes with the proxy's reply", async () => {
