@@ -93,12 +93,14 @@ async function startSidecarAuth(
   resolve: Resolve,
 ): Promise<Service> {
   const { adminSocket } = runDirFiles(runDir);
+  // The page is served before the service stands.
+  let service: Service | undefined;
   const onEnd = () => service?.drain();
   const more = {
     notReady: () => (gateway.isKnown ? [] : ['the API server has not been heard yet']),
     pages: { '/drain': drainPage({ api, adminSocket, onEnd, log, ...(pod && { pod }) }) },
   };
-  const service: Service | undefined = await startService({
+  service = await startService({
     configFile,
     runDir,
     filterFile,
