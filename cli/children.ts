@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { envoyState } from '../envoy/admin.ts';
 import { type RunDirFiles, runDirFiles } from '../envoy/run-dir.ts';
-import { envoyState } from './envoy-admin.ts';
 import { SIDECAR_AUTH } from './paths.ts';
 import { StartFailure } from './start-failure.ts';
 

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { envoyState } from '../../cli/envoy-admin.ts';
+import { envoyState } from '../../envoy/admin.ts';
 import { directCluster, directTlsCluster, pipeCluster } from '../../envoy/clusters.ts';
 import { BUFFER_OCTETS } from '../../envoy/limits.ts';
 import { freePorts } from '../../test/live/daemon.ts';

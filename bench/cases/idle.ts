@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { askAdmin } from '../../cli/envoy-admin.ts';
+import { askAdmin } from '../../envoy/admin.ts';
 import type { Arm } from '../arms/arm.ts';
 import * as dovecot from '../arms/dovecot.ts';
 import { type EnvoyOptions, startEnvoyArm } from '../arms/envoy.ts';

@@ -32,7 +32,8 @@ type app struct {
 	lateDot bool
 }
 
-func (a *app) flags(flags *flag.FlagSet) (finish func() error) {
+// parse reads the app's flags, and those that `flags` has already.
+func (a *app) parse(flags *flag.FlagSet, arguments []string) error {
 	flags.StringVar(&a.protocol, "protocol", "smtp", "smtp, imap or pop3")
 	flags.StringVar(&a.address, "address", "", "host:port")
 	flags.StringVar(&a.login, "login", "", "PLAIN, XOAUTH2 or none")
@@ -40,20 +41,21 @@ func (a *app) flags(flags *flag.FlagSet) (finish func() error) {
 	flags.BoolVar(&a.hello, "hello", false, "SMTP: EHLO without a login")
 	flags.BoolVar(&a.lateDot, "late-dot", false, "SMTP: the final dot in a write of its own")
 	ca := flags.String("ca", "", "PEM file; the certificate's name is localhost")
-	return func() error {
-		if a.security == "" {
-			return nil
-		}
-		pem, err := os.ReadFile(*ca)
-		if err != nil {
-			return err
-		}
-		roots := x509.NewCertPool()
-		roots.AppendCertsFromPEM(pem)
-		// As applications that keep a pool do: sessions are resumed.
-		a.tls = &tls.Config{RootCAs: roots, ServerName: "localhost", ClientSessionCache: tls.NewLRUClientSessionCache(256)}
+	if err := flags.Parse(arguments); err != nil {
+		return err
+	}
+	if a.security == "" {
 		return nil
 	}
+	pem, err := os.ReadFile(*ca)
+	if err != nil {
+		return err
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(pem)
+	// As applications that keep a pool do: sessions are resumed.
+	a.tls = &tls.Config{RootCAs: roots, ServerName: "localhost", ClientSessionCache: tls.NewLRUClientSessionCache(256)}
+	return nil
 }
 
 // dialogue is one session of an application.

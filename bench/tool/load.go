@@ -16,40 +16,23 @@ import (
 // One failed session ends it: a rate of errors is no rate.
 func load(arguments []string) error {
 	flags := flag.NewFlagSet("load", flag.ContinueOnError)
-	var a app
-	finish := a.flags(flags)
 	concurrency := flags.Int("concurrency", 16, "sessions at once")
 	sessions := flags.Int("sessions", 1000, "sessions in all")
-	if err := errors.Join(flags.Parse(arguments), finish()); err != nil {
+	var a app
+	if err := a.parse(flags, arguments); err != nil {
 		return err
 	}
 	latencies := make([]time.Duration, *sessions)
-	var next atomic.Int64
-	var failure atomic.Value
-	var all sync.WaitGroup
 	begin := time.Now()
-	for i := 0; i < *concurrency; i++ {
-		all.Add(1)
-		go func() {
-			defer all.Done()
-			for {
-				n := next.Add(1) - 1
-				if n >= int64(*sessions) || failure.Load() != nil {
-					return
-				}
-				start := time.Now()
-				if err := a.run(); err != nil {
-					failure.CompareAndSwap(nil, err.Error())
-					return
-				}
-				latencies[n] = time.Since(start)
-			}
-		}()
-	}
-	all.Wait()
+	err := many(*sessions, *concurrency, func(n int) error {
+		start := time.Now()
+		err := a.run()
+		latencies[n] = time.Since(start)
+		return err
+	})
 	seconds := time.Since(begin).Seconds()
-	if text := failure.Load(); text != nil {
-		return errors.New(text.(string))
+	if err != nil {
+		return err
 	}
 	sort.Slice(latencies, func(i, j int) bool { return latencies[i] < latencies[j] })
 	at := func(share float64) int64 { return latencies[int(share*float64(*sessions-1))].Microseconds() }
@@ -61,8 +44,7 @@ func load(arguments []string) error {
 func bulk(arguments []string) error {
 	flags := flag.NewFlagSet("bulk", flag.ContinueOnError)
 	var a app
-	finish := a.flags(flags)
-	if err := errors.Join(flags.Parse(arguments), finish()); err != nil {
+	if err := a.parse(flags, arguments); err != nil {
 		return err
 	}
 	d, err := a.open()
@@ -127,10 +109,9 @@ func (d *dialogue) bulkDown() (float64, error) {
 // ping says NOOP many times in one session, each behind the answer to the one before: {"pings", "seconds"}.
 func ping(arguments []string) error {
 	flags := flag.NewFlagSet("ping", flag.ContinueOnError)
-	var a app
-	finish := a.flags(flags)
 	pings := flags.Int("pings", 1000, "")
-	if err := errors.Join(flags.Parse(arguments), finish()); err != nil {
+	var a app
+	if err := a.parse(flags, arguments); err != nil {
 		return err
 	}
 	d, err := a.open()
@@ -168,8 +149,7 @@ func (d *dialogue) noop() error {
 func idle(arguments []string) error {
 	flags := flag.NewFlagSet("idle", flag.ContinueOnError)
 	var a app
-	finish := a.flags(flags)
-	if err := errors.Join(flags.Parse(arguments), finish()); err != nil {
+	if err := a.parse(flags, arguments); err != nil {
 		return err
 	}
 	var open []*dialogue
@@ -193,31 +173,39 @@ func idle(arguments []string) error {
 // openMany opens sessions 16 at once; each stands behind its first command after the login.
 func (a *app) openMany(count int) ([]*dialogue, error) {
 	opened := make([]*dialogue, max(count, 0))
+	err := many(count, 16, func(n int) error {
+		d, err := a.open()
+		if err == nil {
+			err = d.first()
+		}
+		opened[n] = d
+		return err
+	})
+	return opened, err
+}
+
+// many does something so often, so many at once; the first error ends it.
+func many(count, concurrency int, do func(n int) error) error {
 	var next atomic.Int64
 	var failure atomic.Value
 	var all sync.WaitGroup
-	for i := 0; i < 16; i++ {
+	for i := 0; i < concurrency; i++ {
 		all.Add(1)
 		go func() {
 			defer all.Done()
 			for n := next.Add(1) - 1; n < int64(count) && failure.Load() == nil; n = next.Add(1) - 1 {
-				d, err := a.open()
-				if err == nil {
-					err = d.first()
-				}
-				if err != nil {
+				if err := do(int(n)); err != nil {
 					failure.CompareAndSwap(nil, err.Error())
 					return
 				}
-				opened[n] = d
 			}
 		}()
 	}
 	all.Wait()
 	if text := failure.Load(); text != nil {
-		return nil, errors.New(text.(string))
+		return errors.New(text.(string))
 	}
-	return opened, nil
+	return nil
 }
 
 func (d *dialogue) first() error {

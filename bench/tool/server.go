@@ -101,6 +101,15 @@ func (s *session) line() (string, error) {
 	return strings.TrimRight(line, "\r\n"), err
 }
 
+// words are those of the next command; none where the session is over.
+func (s *session) words() []string {
+	line, err := s.line()
+	if err != nil {
+		return nil
+	}
+	return strings.Fields(line)
+}
+
 // startTls goes on in TLS. Commands that came in clear behind the request would be taken for protected ones: they end the session.
 func (s *session) startTls() error {
 	if s.in.Buffered() > 0 {
@@ -119,15 +128,7 @@ func (s *session) login(mechanism, response string) bool {
 
 func (s *session) smtp() {
 	s.say("220 bench ESMTP\r\n")
-	for {
-		line, err := s.line()
-		if err != nil {
-			return
-		}
-		words := strings.Fields(line)
-		if len(words) == 0 {
-			return
-		}
+	for words := s.words(); len(words) > 0; words = s.words() {
 		switch strings.ToUpper(words[0]) {
 		case "EHLO":
 			s.say("250-bench\r\n250-PIPELINING\r\n250-8BITMIME\r\n" + s.offer("250-STARTTLS\r\n") + "250 AUTH PLAIN XOAUTH2\r\n")
@@ -287,15 +288,7 @@ func (s *session) sendBulk() {
 
 func (s *session) pop3() {
 	s.say("+OK bench\r\n")
-	for {
-		line, err := s.line()
-		if err != nil {
-			return
-		}
-		words := strings.Fields(line)
-		if len(words) == 0 {
-			return
-		}
+	for words := s.words(); len(words) > 0; words = s.words() {
 		switch strings.ToUpper(words[0]) {
 		case "CAPA":
 			s.say("+OK\r\nSASL PLAIN XOAUTH2\r\nPIPELINING\r\n" + s.offer("STLS\r\n") + ".\r\n")

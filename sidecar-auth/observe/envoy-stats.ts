@@ -1,4 +1,4 @@
-import { askAdmin } from '../../cli/envoy-admin.ts';
+import { askAdmin } from '../../envoy/admin.ts';
 import type { Entry } from '../route/table.ts';
 import { labelsOf } from './labels.ts';
 import { BOUNDS, histogramSamples } from './meters.ts';

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { askAdmin, envoyState } from '../../cli/envoy-admin.ts';
+import { askAdmin, envoyState } from '../../envoy/admin.ts';
 
 /** Milliseconds for each answer of Envoy: whoever probes waits a second or a few. */
 const ENVOY_MS = 1_000;

@@ -1,6 +1,6 @@
 import type { Destination } from '../destination/destination.ts';
 import type { RelayTarget, Security } from '../relay-target.ts';
-import { deadlineOf, goesByRelay, ownName } from './session.ts';
+import { deadlineOf, goesByRelay, OWN_NAME } from './session.ts';
 import { destinationOf, type Route, type RouteTable } from './table.ts';
 
 /** The relay's share of the login deadline, so that its own error reaches the app before the filter's deadline does. */
@@ -29,7 +29,7 @@ export function relayTarget(table: RouteTable, routeId: string): RelayTarget | u
     ...(proxy && { proxy }),
     security: securityOf(destination),
     ...(preconnect && { preconnect }),
-    hello: hello ?? ownName(),
+    hello: hello ?? OWN_NAME,
   };
 }
 

@@ -126,7 +126,7 @@ export class Sessions {
     const { login, hello, mechanisms, capabilities } = known(route);
     const common: Line[] = [
       ...(capabilities ? [['capabilities', capabilities] as Line] : []),
-      ...(route.protocol === 'smtp' ? [['hello', hello ?? ownName()] as Line] : []),
+      ...(route.protocol === 'smtp' ? [['hello', hello ?? OWN_NAME] as Line] : []),
       ...(mechanisms ? [['mechanisms', mechanisms.join(' ')] as Line] : []),
     ];
     if (login.kind === 'none') return [['login', 'none'], ...common];
@@ -251,13 +251,11 @@ function identity({ id, listener }: Route): Line[] {
   ];
 }
 
-/** RFC 5321 4.1.4: a domain name, or an address literal where there is none; a bare host name is neither. */
-export function ownName(): string {
-  return OWN_NAME;
-}
-
-/** Asked once: it is a system call, and the relay needs it for every connection. */
-const OWN_NAME = /^[a-z0-9-]+(\.[a-z0-9-]+)+$/i.test(hostname()) ? hostname() : '[127.0.0.1]';
+/**
+ * RFC 5321 4.1.4: a domain name, or an address literal where there is none; a bare host name is neither. Asked once: it is a system
+ * call, and the relay needs it for every connection.
+ */
+export const OWN_NAME = /^[a-z0-9-]+(\.[a-z0-9-]+)+$/i.test(hostname()) ? hostname() : '[127.0.0.1]';
 
 function demands({ listener: { app, greeting }, protocol }: Route): Line[] {
   const lines: Line[] = app

@@ -33,7 +33,7 @@ interface Ports {
   controllers: number;
 }
 
-/** etcd, kube-apiserver and kube-controller-manager in a folder, on free ports. */
+/** etcd, kube-apiserver and, where wanted, kube-controller-manager in a folder, on free ports. */
 export class ControlPlane {
   readonly #directory: string;
   readonly #ports: Ports;
@@ -47,11 +47,12 @@ export class ControlPlane {
     this.#ports = ports;
   }
 
-  static async start(directory: string): Promise<ControlPlane> {
+  static async start(directory: string, { controllers: withControllers = true } = {}): Promise<ControlPlane> {
     const [etcd = 0, peers = 0, apiserver = 0, controllers = 0] = await freePorts(4);
     const plane = new ControlPlane(directory, { etcd, peers, apiserver, controllers });
     try {
       await plane.#start();
+      if (withControllers) await plane.#startControllers();
       return plane;
     } catch (error) {
       await plane.close();
@@ -112,7 +113,7 @@ export class ControlPlane {
   async #start(): Promise<void> {
     await run(program('openssl'), ['genrsa', '-out', this.#file('service-accounts.key'), '2048']);
     this.#writeUsers();
-    const { etcd, peers, controllers } = this.#ports;
+    const { etcd, peers } = this.#ports;
     const [client, peer] = [`http://127.0.0.1:${etcd}`, `http://127.0.0.1:${peers}`];
     this.#etcd = await this.#program('etcd', [
       ...['--data-dir', this.#file('etcd'), '--unsafe-no-fsync'],
@@ -120,11 +121,18 @@ export class ControlPlane {
       ...['--listen-peer-urls', peer, '--initial-advertise-peer-urls', peer, '--initial-cluster', `default=${peer}`],
     ]);
     await this.startApiServer();
+  }
+
+  async #startControllers(): Promise<void> {
     const kubeconfig = this.kubeconfig('admin');
     this.#controllers = await this.#program('kube-controller-manager', [
       ...['--kubeconfig', kubeconfig, '--authentication-kubeconfig', kubeconfig],
       ...['--authorization-kubeconfig', kubeconfig, '--leader-elect=false'],
-      ...['--bind-address=127.0.0.1', `--secure-port=${controllers}`, `--cert-dir=${this.#file('controllers')}`],
+      ...[
+        '--bind-address=127.0.0.1',
+        `--secure-port=${this.#ports.controllers}`,
+        `--cert-dir=${this.#file('controllers')}`,
+      ],
       ...['--service-account-private-key-file', this.#file('service-accounts.key')],
     ]);
   }

@@ -1,8 +1,8 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { askAdmin } from '../../cli/envoy-admin.ts';
 import { ROOT } from '../../cli/paths.ts';
 import { FILTER } from '../../cli/wasm-build.ts';
+import { askAdmin } from '../../envoy/admin.ts';
 import { runDirFiles } from '../../envoy/run-dir.ts';
 import type { Daemon } from '../live/daemon.ts';
 import { Wire } from '../live/wire.ts';

@@ -22,6 +22,10 @@ export function skipReason(): string | undefined {
 }
 
 function find(name: Program): string | undefined {
-  const kept = join(FOLDER, name);
-  return isExecutable(kept) ? kept : findProgram(name);
+  return isExecutable(kept(name)) ? kept(name) : findProgram(name);
+}
+
+/** Where it is, if it was built for these tests. */
+export function kept(name: string): string {
+  return join(FOLDER, name);
 }

@@ -1,10 +1,11 @@
 import { execFile } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { ControlPlane as Kubernetes } from '../cluster/control-plane.ts';
+import { eventually } from '../cluster/eventually.ts';
+import { startProgram } from '../cluster/start-program.ts';
 import { type Daemon, freePorts } from '../live/daemon.ts';
-import { daemon, eventually } from './daemon.ts';
 import { binary } from './lab.ts';
 
 const execute = promisify(execFile);
@@ -32,22 +33,21 @@ export interface ControlPlaneOptions {
 
 /** A kube-apiserver with its etcd, and an istiod: nothing that is not declared leaves a sidecar, and all traffic between proxies is mutual TLS. */
 export async function startControlPlane({ directory, address }: ControlPlaneOptions): Promise<ControlPlane> {
-  const running: Daemon[] = [];
-  const start = async (name: string, command: string[]) => {
-    running.unshift(await daemon(command, join(directory, `${name}.log`)));
-  };
+  const kubernetes = await Kubernetes.start(directory, { controllers: false });
+  let istiod: Daemon | undefined;
   const close = async () => {
-    for (const each of running) await each.stop();
+    await istiod?.stop();
+    await kubernetes.close();
   };
   try {
-    const kubeconfig = await startKubernetes(directory, start);
-    const env = { ...process.env, KUBECONFIG: kubeconfig };
-    const kubectl = (words: string[], input?: string) => output(binary('kubectl'), words, env, input);
-    const istioctl = (words: string[]) => output(binary('istioctl'), words, env);
-    await eventually('kube-apiserver', () => kubectl(['get', '--raw', '/readyz']), join(directory, 'apiserver.log'));
+    const kubeconfig = kubernetes.kubeconfig('admin');
+    const kubectl: ControlPlane['kubectl'] = (words, input) => kubernetes.kubectl(words, input);
+    const istioctl = (words: string[]) => output(binary('istioctl'), words, { ...process.env, KUBECONFIG: kubeconfig });
     await installIstio(kubectl, istioctl);
-    const monitoring = await startIstiod({ directory, address }, kubeconfig, start);
-    const metrics = async () => (await fetch(`http://${monitoring}/metrics`)).text();
+    const started = await startIstiod({ directory, address }, kubeconfig);
+    istiod = started.istiod;
+    await started.ready();
+    const metrics = async () => (await fetch(`http://${started.monitoring}/metrics`)).text();
     const declareInjector = async () => {
       const webhooks = await generated(istioctl, 'MutatingWebhookConfiguration');
       await kubectl(['apply', '-f', '-'], webhooks);
@@ -59,59 +59,15 @@ export async function startControlPlane({ directory, address }: ControlPlaneOpti
   }
 }
 
-async function output(command: string, words: string[], env: NodeJS.ProcessEnv, input?: string): Promise<string> {
-  const running = execute(command, words, { env, maxBuffer: OUTPUT_LIMIT });
-  running.child.stdin?.end(input ?? '');
+/** What it says, warnings included. */
+async function output(command: string, words: string[], env: NodeJS.ProcessEnv): Promise<string> {
   try {
-    const { stdout, stderr } = await running;
+    const { stdout, stderr } = await execute(command, words, { env, maxBuffer: OUTPUT_LIMIT });
     return stdout + stderr;
   } catch (error) {
     const { stdout, stderr } = error as { stdout?: string; stderr?: string };
     throw new Error(`${command} ${words.join(' ')}: ${stdout}${stderr}`, { cause: error });
   }
-}
-
-type Start = (name: string, command: string[]) => Promise<void>;
-
-/** @returns the kubeconfig's path */
-async function startKubernetes(directory: string, start: Start): Promise<string> {
-  const [client, peer, secure] = await freePorts(3);
-  const key = join(directory, 'service-accounts.key');
-  await execute('openssl', ['genrsa', '-out', key, '2048']);
-  const token = randomBytes(16).toString('hex');
-  const tokens = join(directory, 'tokens.csv');
-  writeFileSync(tokens, `${token},admin,admin,"system:masters"\n`, { mode: 0o600 });
-  const etcd = `http://127.0.0.1:${client}`;
-  const peers = `http://127.0.0.1:${peer}`;
-  await start('etcd', [
-    'etcd',
-    ...['--data-dir', join(directory, 'etcd'), '--unsafe-no-fsync'],
-    ...['--listen-client-urls', etcd, '--advertise-client-urls', etcd, '--listen-peer-urls', peers],
-    ...['--initial-advertise-peer-urls', peers, '--initial-cluster', `default=${peers}`],
-  ]);
-  await start('apiserver', [
-    binary('kube-apiserver'),
-    ...[`--etcd-servers=${etcd}`, '--bind-address=127.0.0.1', `--secure-port=${secure}`],
-    ...[`--cert-dir=${join(directory, 'apiserver')}`, `--token-auth-file=${tokens}`, '--authorization-mode=RBAC'],
-    ...[`--service-account-key-file=${key}`, `--service-account-signing-key-file=${key}`],
-    ...['--service-account-issuer=https://kubernetes.default.svc', '--service-cluster-ip-range=10.96.0.0/16'],
-    '--disable-admission-plugins=ServiceAccount',
-  ]);
-  return writeKubeconfig(directory, `https://127.0.0.1:${secure}`, token);
-}
-
-function writeKubeconfig(directory: string, server: string, token: string): string {
-  const file = join(directory, 'kubeconfig');
-  const content = {
-    apiVersion: 'v1',
-    kind: 'Config',
-    clusters: [{ name: 'test', cluster: { server, 'insecure-skip-tls-verify': true } }],
-    users: [{ name: 'test', user: { token } }],
-    contexts: [{ name: 'test', context: { cluster: 'test', user: 'test' } }],
-    'current-context': 'test',
-  };
-  writeFileSync(file, JSON.stringify(content), { mode: 0o600 });
-  return file;
 }
 
 /** What comes out of istioctl is of its version. */
@@ -133,8 +89,14 @@ async function installIstio(kubectl: ControlPlane['kubectl'], istioctl: ControlP
 /** These two put filters into every listener that are in istio-proxy only; here a plain Envoy stands in its place. */
 const FOR_PLAIN_ENVOY = { PILOT_ENABLE_METADATA_EXCHANGE: 'false', PILOT_ENABLE_ALPN_FILTER: 'false' };
 
-/** @returns the address of its metrics */
-async function startIstiod(options: ControlPlaneOptions, kubeconfig: string, start: Start): Promise<string> {
+interface Istiod {
+  istiod: Daemon;
+  ready(): Promise<unknown>;
+  /** The address of its metrics. */
+  monitoring: string;
+}
+
+async function startIstiod(options: ControlPlaneOptions, kubeconfig: string): Promise<Istiod> {
   const { directory, address } = options;
   const mesh = join(directory, 'mesh.yaml');
   writeFileSync(mesh, JSON.stringify(MESH));
@@ -146,16 +108,20 @@ async function startIstiod(options: ControlPlaneOptions, kubeconfig: string, sta
     POD_NAME: 'istiod',
     TOKEN_ISSUER: 'https://kubernetes.default.svc',
   };
-  await start('istiod', [
+  const log = join(directory, 'istiod.log');
+  const command = [
     ...['env', `--chdir=${directory}`, ...Object.entries(settings).map(([key, value]) => `${key}=${value}`)],
     ...[binary('pilot-discovery'), 'discovery', '--kubeconfig', kubeconfig, '--meshConfig', mesh],
     ...['--networksConfig', '/nonexistent', '--grpcAddr', '', '--httpsAddr', '', '--ctrlz_port', '0'],
     ...['--secureGRPCAddr', `${address}:15012`, '--httpAddr', `127.0.0.1:${http}`],
     ...['--monitoringAddr', `127.0.0.1:${monitoring}`],
-  ]);
+  ];
   const look = async () => ((await fetch(`http://127.0.0.1:${http}/ready`)).ok ? true : undefined);
-  await eventually('istiod', look, join(directory, 'istiod.log'));
-  return `127.0.0.1:${monitoring}`;
+  return {
+    istiod: await startProgram(command, log),
+    ready: () => eventually('istiod is ready', look, { log }),
+    monitoring: `127.0.0.1:${monitoring}`,
+  };
 }
 
 const MESH = {

@@ -1,15 +1,11 @@
-import { homedir } from 'node:os';
-import { join } from 'node:path';
 import { findProgram, isExecutable } from '../../cli/find-program.ts';
-
-/** Where the control planes' binaries are kept, each a build of many minutes. */
-const FOLDER = join(process.env.LAB || join(homedir(), '.cache', 'lab'), 'bin');
+import { kept } from '../cluster/programs.ts';
 
 const BINARIES = ['kube-apiserver', 'kubectl', 'pilot-discovery', 'pilot-agent', 'istioctl'] as const;
 const PROGRAMS = ['etcd', 'openssl', 'ip', 'iptables', 'setpriv'];
 
 export function binary(name: (typeof BINARIES)[number]): string {
-  return join(FOLDER, name);
+  return kept(name);
 }
 
 /** Why a mesh can't run here; undefined where it can. */

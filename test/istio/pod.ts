@@ -6,12 +6,13 @@ import { join } from 'node:path';
 import { ROOT } from '../../cli/paths.ts';
 import { run } from '../../cli/run.ts';
 import { RUN_DIR } from '../../sidecar-auth/kubernetes/istio/run-dir.ts';
+import { eventually } from '../cluster/eventually.ts';
+import { startProgram } from '../cluster/start-program.ts';
 import type { Daemon } from '../live/daemon.ts';
 import { Wire } from '../live/wire.ts';
 import { agentCommand } from './agent.ts';
 import { ADMIN_PORT } from './bootstrap-template.ts';
 import type { ControlPlane } from './control-plane.ts';
-import { daemon, eventually } from './daemon.ts';
 import { createNamespace, type Namespace, PROXY_USER, redirect } from './network.ts';
 
 export interface PodOptions {
@@ -82,7 +83,7 @@ export class Pod {
     this.#helper = await this.#start('sidecar-auth', [process.execPath, main, ...words]);
     // Its last step.
     const look = () => this.execute(['test', '-S', join(this.#directory, 'run/relay.sock')]);
-    await eventually('sidecar-auth', look, this.#log('sidecar-auth'));
+    await eventually('sidecar-auth is ready', look, { log: this.#log('sidecar-auth') });
   }
 
   async stopHelper(): Promise<void> {
@@ -97,7 +98,7 @@ export class Pod {
     const place = { directory: this.#directory, address: this.address };
     const command = agentCommand({ ...this.#options, ...place, rootCertificate, token, envoy });
     this.#running.push(await this.#start('agent', command));
-    await eventually(`the listeners of ${name}`, () => this.#listens(ports), this.#log('agent'));
+    await eventually(`${name} listens`, () => this.#listens(ports), { log: this.#log('agent') });
   }
 
   async #listens(ports: number[]): Promise<true | undefined> {
@@ -137,7 +138,7 @@ export class Pod {
   #start(name: string, command: string[]): Promise<Daemon> {
     const shared = join(this.#directory, 'run');
     const inPod = ['ip', 'netns', 'exec', this.#network.name, 'sh', '-c', AS_PROXY, shared, ...command];
-    return daemon(inPod, this.#log(name));
+    return startProgram(inPod, this.#log(name));
   }
 
   #log(name: string): string {
@@ -154,5 +155,5 @@ export class Pod {
 /** istiod puts it into every namespace. */
 function rootCertificateOf({ kubectl }: ControlPlane, namespace: string): Promise<string> {
   const words = ['-n', namespace, 'get', 'configmap', 'istio-ca-root-cert', '-o', 'jsonpath={.data.root-cert\\.pem}'];
-  return eventually(`the root certificate in ${namespace}`, async () => (await kubectl(words)) || undefined);
+  return eventually(`the root certificate is in ${namespace}`, async () => (await kubectl(words)) || undefined);
 }

@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, expect, test } from 'vitest';
-import { askAdmin } from '../../cli/envoy-admin.ts';
 import type { Running } from '../../cli/start-all.ts';
 import { up } from '../../cli/up.ts';
+import { askAdmin } from '../../envoy/admin.ts';
 
 let running: Running | undefined;
 const folder = mkdtempSync(join(tmpdir(), 'workers-'));

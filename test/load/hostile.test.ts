@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { askAdmin } from '../../cli/envoy-admin.ts';
+import { askAdmin } from '../../envoy/admin.ts';
 import { runDirFiles } from '../../envoy/run-dir.ts';
 import { freePorts } from '../live/daemon.ts';
 import { Attacker } from './attacker.ts';

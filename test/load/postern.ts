@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { askAdmin } from '../../cli/envoy-admin.ts';
+import { askAdmin } from '../../envoy/admin.ts';
 
 /** GET /v1/status of docs/contract.md. */
 export interface Status {

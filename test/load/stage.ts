@@ -1,9 +1,9 @@
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { askAdmin } from '../../cli/envoy-admin.ts';
 import type { Running } from '../../cli/start-all.ts';
 import { up } from '../../cli/up.ts';
+import { askAdmin } from '../../envoy/admin.ts';
 import { freePorts } from '../live/daemon.ts';
 import type { Account } from './messages.ts';
 import { helperStatus } from './postern.ts';

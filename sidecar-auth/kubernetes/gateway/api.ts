@@ -1,6 +1,6 @@
-import { Agent as HttpAgent, request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
-import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import type { IncomingMessage } from 'node:http';
 import type { KubeConfig } from '@kubernetes/client-node';
+import { bodyOf, Connection, parsed } from '../connection.ts';
 
 /** Milliseconds for a whole answer; a list of 10,000 resources takes the API server about two seconds. */
 const ANSWER_MS = 20_000;
@@ -22,27 +22,18 @@ export interface Api {
   close(): void;
 }
 
-/**
- * The library's own client has no time limit for an answer, and a connection of its own for each: so the library knows where the API server is and who
- * we are, and Node asks.
- */
 export class ApiServer implements Api {
-  readonly #config: KubeConfig;
-  readonly #server: URL;
-  #agent: HttpAgent | HttpsAgent | undefined;
+  readonly #connection: Connection;
 
   constructor(config: KubeConfig) {
-    const server = config.getCurrentCluster()?.server;
-    if (server === undefined) throw new Error('no API server is known: this is no pod, and KUBECONFIG names none');
-    this.#config = config;
-    this.#server = new URL(server);
+    if (config.getCurrentCluster()?.server === undefined)
+      throw new Error('no API server is known: this is no pod, and KUBECONFIG names none');
+    this.#connection = new Connection(config, { keepAliveMsecs: KEEP_ALIVE_MS });
   }
 
   async get(path: string, query: Record<string, string> = {}): Promise<{ status: number; body: unknown }> {
     const response = await this.#ask(path, query, AbortSignal.timeout(ANSWER_MS));
-    const parts: Buffer[] = [];
-    for await (const part of response) parts.push(part as Buffer);
-    return { status: response.statusCode ?? 0, body: parsed(Buffer.concat(parts).toString()) };
+    return { status: response.statusCode ?? 0, body: await bodyOf(response) };
   }
 
   async watch(path: string, query: Record<string, string>, onEvent: (event: WatchEvent) => void): Promise<void> {
@@ -66,46 +57,11 @@ export class ApiServer implements Api {
     }
   }
 
-  /** With the connections ends what is asked over them. */
   close(): void {
-    this.#agent?.destroy();
+    this.#connection.close();
   }
 
-  /** The token is read again where it is rotated; CA and client certificate are those of the start. */
-  async #ask(path: string, query: Record<string, string>, signal: AbortSignal): Promise<IncomingMessage> {
-    const options: RequestOptions & { ca?: string; cert?: string; key?: string; rejectUnauthorized?: boolean } = {};
-    await this.#config.applyToHTTPSOptions(options as never);
-    const { headers, auth, ca, cert, key, rejectUnauthorized } = options;
-    const isTls = this.#server.protocol === 'https:';
-    const keep = { keepAlive: true, keepAliveMsecs: KEEP_ALIVE_MS };
-    this.#agent ??= isTls
-      ? new HttpsAgent({
-          ...keep,
-          ...(ca && { ca }),
-          ...(cert && { cert }),
-          ...(key && { key }),
-          ...(rejectUnauthorized !== undefined && { rejectUnauthorized }),
-        })
-      : new HttpAgent(keep);
-    const url = new URL(`${this.#server.href.replace(/\/$/, '')}${path}?${new URLSearchParams(query)}`);
-    const agent = this.#agent;
-    return new Promise((resolve, reject) => {
-      const asked = (isTls ? httpsRequest : httpRequest)(
-        url,
-        { agent, signal, ...(auth && { auth }), headers: { ...(headers as object), accept: 'application/json' } },
-        resolve,
-      );
-      asked.on('error', reject);
-      asked.end();
-    });
-  }
-}
-
-/** Undefined for what is no JSON: something else answers in the API server's place. */
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
+  #ask(path: string, query: Record<string, string>, signal: AbortSignal): Promise<IncomingMessage> {
+    return this.#connection.ask({ path: `${path}?${new URLSearchParams(query)}`, signal });
   }
 }

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { askAdmin } from '../../../cli/envoy-admin.ts';
+import { askAdmin } from '../../../envoy/admin.ts';
 import type { Page } from '../../observe/server.ts';
 import type { Api } from './api.ts';
 

@@ -1,6 +1,5 @@
-import { Agent as HttpAgent, request as httpRequest } from 'node:http';
-import { Agent, request as httpsRequest, type RequestOptions } from 'node:https';
 import type { KubeConfig } from '@kubernetes/client-node';
+import { bodyOf, Connection } from '../connection.ts';
 
 /** One request from its first byte to the answer's last. */
 const REQUEST_MS = 10_000;
@@ -28,15 +27,12 @@ export class ApiError extends Error {
 export const isNotFound = (error: unknown) => error instanceof ApiError && error.status === 404;
 export const isConflict = (error: unknown) => error instanceof ApiError && error.status === 409;
 
-/** Requests to the API server over connections that stay: the library opens one for each, and hundreds of resources make thousands. */
+/** Requests to the API server; hundreds of resources make thousands, over few connections. */
 export class Api {
-  readonly #config: KubeConfig;
-  readonly #agent: HttpAgent | Agent;
+  readonly #connection: Connection;
 
   constructor(config: KubeConfig) {
-    this.#config = config;
-    const keep = { keepAlive: true, maxSockets: 16 };
-    this.#agent = isPlain(config.getCurrentCluster()?.server) ? new HttpAgent(keep) : new Agent(keep);
+    this.#connection = new Connection(config, { maxSockets: 16 });
   }
 
   async get<T>(path: string): Promise<T> {
@@ -78,54 +74,20 @@ export class Api {
   }
 
   close(): void {
-    this.#agent.destroy();
+    this.#connection.close();
   }
 
   async #send(method: string, path: string, body?: object, type: ContentType = 'application/json'): Promise<unknown> {
-    const cluster = this.#config.getCurrentCluster();
-    if (!cluster) throw new Error('there is no cluster in the Kubernetes configuration');
-    const text = body && JSON.stringify(body);
-    const options: RequestOptions = { method, signal: AbortSignal.timeout(REQUEST_MS) };
-    // For each request: the service account's token is renewed in its file.
-    await this.#config.applyToHTTPSOptions(options);
-    if (cluster.proxyUrl === undefined) options.agent = this.#agent;
-    options.headers = {
-      ...options.headers,
-      accept: 'application/json',
-      ...(text !== undefined && { 'content-type': type, 'content-length': Buffer.byteLength(text) }),
-    };
-    return await answerOf(new URL(cluster.server + path), options, text);
-  }
-}
-
-function answerOf(url: URL, options: RequestOptions, text: string | undefined): Promise<unknown> {
-  const { promise, resolve, reject } = Promise.withResolvers<unknown>();
-  const request = (isPlain(url.href) ? httpRequest : httpsRequest)(url, options, (response) => {
-    const parts: Buffer[] = [];
-    response.on('data', (part) => parts.push(part));
-    response.on('error', reject);
-    response.on('end', () => {
-      const status = response.statusCode ?? 0;
-      const answer = parsed(Buffer.concat(parts).toString('utf8'));
-      if (status >= 200 && status < 300) resolve(answer);
-      else reject(new ApiError(status, messageOf(answer) ?? `the API server answers ${status}`));
+    const response = await this.#connection.ask({
+      method,
+      path,
+      signal: AbortSignal.timeout(REQUEST_MS),
+      ...(body && { body: { text: JSON.stringify(body), type } }),
     });
-  });
-  request.on('error', reject);
-  request.end(text);
-  return promise;
-}
-
-/** As `kubectl proxy` offers it. */
-function isPlain(server: string | undefined): boolean {
-  return server?.startsWith('http:') ?? false;
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
+    const { statusCode: status = 0 } = response;
+    const answer = await bodyOf(response);
+    if (status >= 200 && status < 300) return answer;
+    throw new ApiError(status, messageOf(answer) ?? `the API server answers ${status}`);
   }
 }
 
