@@ -101,6 +101,10 @@ export function openFolder(dir: string): void {
   }
 }
 
+/** vitest's workers (two, numbered from 1) choose from ranges of their own: between look and use, none can take what another has found. */
+const PORTS_EACH = 7_300;
+const OWN_PORTS = 10_000 + PORTS_EACH * (Number(process.env.VITEST_POOL_ID ?? 0) % 3);
+
 /**
  * Ports on 127.0.0.1 that nobody listens on. Taken below the range of `net.ipv4.ip_local_port_range`, so that neither
  * an outgoing connection nor a `listen(0)` of another test can take one before the server has bound it.
@@ -109,7 +113,7 @@ export async function freePorts(count: number): Promise<number[]> {
   const held: Server[] = [];
   while (held.length < count) {
     const server = createServer();
-    const port = 10_000 + Math.floor(Math.random() * 22_000);
+    const port = OWN_PORTS + Math.floor(Math.random() * PORTS_EACH);
     const taken = new Promise<boolean>((done) => {
       server.once('error', () => done(false)).listen(port, '127.0.0.1', () => done(true));
     });
